@@ -42,7 +42,7 @@ _NOISY = (
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry ``logger=name``."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 
@@ -103,6 +103,7 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -123,7 +124,7 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_name_foreign, *shared],
+            foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _stamp_process(process),
@@ -136,15 +137,6 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     root.setLevel(settings.log_level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _name_foreign(
-    _logger: object, _method: str, event: MutableMapping[str, object]
-) -> MutableMapping[str, object]:
-    record = event.get("_record")
-    if isinstance(record, logging.LogRecord):
-        event["logger"] = record.name
-    return event
 
 
 def _stamp_process(process: str) -> Processor:

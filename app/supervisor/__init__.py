@@ -1,0 +1,1 @@
+"""``orchestrator up``: one process that starts, watches and stops all the others."""

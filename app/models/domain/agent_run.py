@@ -27,12 +27,17 @@ class TokenUsage(BaseModel):
         )
 
 
+def run_id_of(task_id: str, role: AgentRole, agent_name: str) -> str:
+    """``{task_id}:router`` or ``{task_id}:{agent_name}``: one id per task and step."""
+    return f"{task_id}:{'router' if role == 'router' else agent_name}"
+
+
 class AgentRun(BaseModel):
     """One document of ``agent_runs``; ``_id`` equals ``run_id``.
 
-    ``run_id`` is ``{task_id}:router`` or ``{task_id}:{agent_name}``: a step has one record however
-    many attempts its task took, and a later attempt reuses it instead of paying again. The fields
-    after ``output`` that only executors fill are what it takes to rebuild their result.
+    ``run_id`` comes from :func:`run_id_of`: a step has one record however many attempts its task
+    took, and a later attempt reuses it instead of paying again. ``summary``, ``code_language`` and
+    ``citations`` are an executor's, and are what it takes to rebuild its result.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

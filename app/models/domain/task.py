@@ -119,11 +119,15 @@ class Task(_Frozen):
 
     ``event_seq`` always equals ``len(events)``: one update raises the first and pushes to the
     second. ``attempt`` counts claims; every write of an attempt names it, so that a worker that
-    lost its lease changes nothing.
+    lost its lease changes nothing. ``handbacks`` counts those of them that a stopping worker gave
+    back, which do not count against ``max_attempts``.
+
+    While a task is queued, ``next_attempt_at`` is when it may be claimed, and ``next_dispatch_at``
+    when recovery publishes it (again); both are null otherwise.
     """
 
     task_id: str
-    session_id: str | None = None
+    session_id: str
     owner_id: str | None = None
     input_text: str
     requested_agent: str | None = None
@@ -145,7 +149,9 @@ class Task(_Frozen):
 
     attempt: int = 0
     max_attempts: int = 3
-    next_attempt_at: datetime
+    handbacks: int = 0
+    next_attempt_at: datetime | None
+    next_dispatch_at: datetime | None
     deadline_at: datetime
     dispatched_at: datetime | None = None
     dispatches: int = 0
@@ -153,6 +159,11 @@ class Task(_Frozen):
     event_seq: int = 1
     events: tuple[StatusEvent, ...]
     schema_version: Literal[1] = 1
+
+    @property
+    def attempts_used(self) -> int:
+        """Attempts that count against ``max_attempts``."""
+        return self.attempt - self.handbacks
 
     @classmethod
     def new(
@@ -165,9 +176,14 @@ class Task(_Frozen):
         metadata: TaskMetadata,
         now: datetime,
         deadline: timedelta,
+        dispatch_grace: timedelta,
         max_attempts: int,
     ) -> "Task":
-        """A task as it is accepted: queued, due at once, with its first event."""
+        """A task as it is accepted: queued, due at once, with its first event.
+
+        Recovery publishes it only after ``dispatch_grace``, since whoever accepts it does so at
+        once.
+        """
         return cls(
             task_id=new_id(),
             session_id=session_id,
@@ -179,6 +195,7 @@ class Task(_Frozen):
             updated_at=now,
             queued_at=now,
             next_attempt_at=now,
+            next_dispatch_at=now + dispatch_grace,
             deadline_at=now + deadline,
             max_attempts=max_attempts,
             events=(StatusEvent(status=TaskStatus.QUEUED, at=now),),

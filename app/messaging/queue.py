@@ -1,0 +1,168 @@
+"""The way from an accepted task to a Celery worker.
+
+Only ids travel. Losing one is no harm: a queued task that nobody claimed is found by recovery.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from celery import Celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.core.config import Settings
+from app.core.errors import AppError, EventBusUnavailableError
+from app.core.logging import get_logger
+
+logger = get_logger("queue")
+
+QUEUE_NAME = "agent_tasks"
+TASK_NAME = "app.worker.tasks.process_task"
+
+PUBLISH_TIMEOUT_SECONDS = 2.0
+CONSUMER_SOCKET_TIMEOUT_SECONDS = 30.0
+MAX_BATCH = 100
+MAX_WAITING = 10_000
+PAUSE_AFTER_FAILURE_SECONDS = 1.0
+
+
+class Dispatch(NamedTuple):
+    """A task to publish, and how often that was done before."""
+
+    task_id: str
+    dispatches: int
+
+
+DispatchedCallback = Callable[[Sequence[Dispatch]], Awaitable[None]]
+
+
+def make_celery(settings: Settings, *, socket_timeout: float) -> Celery:
+    """A Celery application on the configured broker.
+
+    Args:
+        settings: broker, result backend, key prefix and deadlines.
+        socket_timeout: seconds. Short for producers, whose calls block a thread; long for
+            consumers, where a short one leaks prefetch slots whenever Redis stalls.
+    """
+    celery = Celery("agent_orchestrator", set_as_current=False)
+    celery.conf.update(
+        broker_url=settings.resolve_broker_url(),
+        result_backend=settings.resolve_result_backend(),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": settings.redis_global_keyprefix,
+            "socket_timeout": socket_timeout,
+            "socket_connect_timeout": PUBLISH_TIMEOUT_SECONDS,
+            "socket_keepalive": True,
+            # A message comes back when its worker did not acknowledge in this time. The claim
+            # makes an early return harmless; a return at all is recovery's second net.
+            "visibility_timeout": max(3600, int(settings.task_deadline_seconds * 2)),
+        },
+        accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        event_serializer="json",
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_acks_late=True,
+        task_default_queue=QUEUE_NAME,
+        worker_prefetch_multiplier=1,
+        worker_pool="threads",
+        worker_concurrency=settings.worker_concurrency,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        enable_utc=True,
+    )
+    return celery
+
+
+class Dispatcher:
+    """Publishes task ids off the event loop, in batches, and reports which were taken.
+
+    :meth:`offer` never waits and never fails; :meth:`run` does the work as a background task.
+    """
+
+    def __init__(self, celery: Celery, on_dispatched: DispatchedCallback) -> None:
+        self._celery = celery
+        self._on_dispatched = on_dispatched
+        self._waiting: asyncio.Queue[Dispatch] = asyncio.Queue(MAX_WAITING)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatcher")
+
+    def offer(self, task_id: str, *, dispatches: int = 0) -> None:
+        """Hand over an id. With too many waiting it is left to recovery."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._waiting.put_nowait(Dispatch(task_id, dispatches))
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                batch = [await self._waiting.get()]
+                while len(batch) < MAX_BATCH and not self._waiting.empty():
+                    batch.append(self._waiting.get_nowait())
+                published = await loop.run_in_executor(self._thread, self._publish, batch)
+                if published:
+                    await self._report(published)
+                if len(published) < len(batch):
+                    await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _report(self, published: list[Dispatch]) -> None:
+        try:
+            await self._on_dispatched(published)
+        except AppError as error:
+            # The messages are out; unmarked, recovery sends them once more, which is harmless.
+            logger.warning("dispatch_not_recorded", count=len(published), error=error.message)
+
+    def _publish(self, batch: Sequence[Dispatch]) -> list[Dispatch]:
+        published: list[Dispatch] = []
+        try:
+            with self._celery.producer_pool.acquire(block=True) as producer:
+                for dispatch in batch:
+                    self._celery.send_task(
+                        TASK_NAME,
+                        args=(dispatch.task_id,),
+                        task_id=dispatch.task_id,
+                        queue=QUEUE_NAME,
+                        producer=producer,
+                        retry=False,
+                        ignore_result=True,
+                    )
+                    published.append(dispatch)
+        except (KombuError, CeleryError, RedisError, OSError) as error:
+            logger.warning(
+                "dispatch_failed", waiting=len(batch) - len(published), error=repr(error)
+            )
+        return published
+
+
+class QueueDepth:
+    """Tells how many messages wait in the broker, where the broker is Redis."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._key = f"{settings.redis_global_keyprefix}{QUEUE_NAME}"
+        self._known = settings.celery_broker_url is None
+
+    async def read(self) -> int | None:
+        """The number of waiting messages; ``None`` where another broker holds them.
+
+        Raises:
+            EventBusUnavailableError: Redis does not answer.
+        """
+        if not self._known:
+            return None
+        try:
+            return int(await self._redis.llen(self._key))
+        except (RedisError, OSError) as error:
+            raise EventBusUnavailableError("Redis is not available.") from error

@@ -1,0 +1,225 @@
+"""One attempt of a task, from its claim to its end."""
+
+import asyncio
+import random
+import traceback
+from dataclasses import dataclass
+
+from app.agents.peer_agent import PeerAgent, PeerAgentOutcome
+from app.agents.spec import AgentTask
+from app.core.clock import Clock
+from app.core.errors import AppError, StoreUnavailableError, TaskDeadlineExceededError
+from app.core.logging import get_logger, log_context
+from app.db.repositories import Repositories
+from app.messaging.events import EventPublisher
+from app.models.domain.agent_run import TokenUsage
+from app.models.domain.log_entry import LogEntry
+from app.models.domain.message import Message, MessageRole
+from app.models.domain.task import Task, TaskCost, TaskError, TaskResult, TaskStatus
+from app.services.lease_keeper import Interruption, LeaseKeeper, WorkInterruptedError
+from app.services.retry import RetryPolicy, next_attempt_at
+from app.services.step_log import StoredStepLog
+from app.services.task_feed import TaskFeed
+
+logger = get_logger("execution")
+
+
+@dataclass(frozen=True)
+class ExecutionParts:
+    """What an attempt needs; made once per worker process."""
+
+    repositories: Repositories
+    peer_agent: PeerAgent
+    publisher: EventPublisher
+    leases: LeaseKeeper
+    retry_policy: RetryPolicy
+    clock: Clock
+
+
+async def execute(task_id: str, parts: ExecutionParts) -> None:
+    """Run the task, if it waits to be run; any second delivery of its id does nothing.
+
+    Never raises for what goes wrong with the task: that is in its document. If the store fails in
+    the middle the lease runs out, and recovery gives the task to another attempt.
+    """
+    try:
+        task = await parts.repositories.tasks.claim(
+            task_id,
+            worker_id=parts.leases.worker_id,
+            now=parts.clock(),
+            lease=parts.leases.lease,
+        )
+        if task is None:
+            logger.info("task_not_claimable", task_id=task_id)
+            return
+        with log_context(
+            task_id=task_id,
+            session_id=task.session_id,
+            attempt=task.attempt,
+            request_id=task.metadata.request_id,
+        ):
+            await _run_attempt(task, parts)
+    except StoreUnavailableError as error:
+        logger.exception("attempt_abandoned", task_id=task_id, error=error.message)
+
+
+async def _run_attempt(task: Task, parts: ExecutionParts) -> None:
+    logger.info("task_started", waited_ms=_milliseconds(task, parts.clock))
+    feed = TaskFeed(task, parts.publisher)
+    steps = StoredStepLog(task, parts.repositories.agent_runs)
+    await feed.status(task.event_seq, TaskStatus.PROCESSING)
+    work = AgentTask(
+        task_id=task.task_id,
+        session_id=task.session_id,
+        text=task.input_text,
+        attempt=task.attempt,
+        requested_agent=task.requested_agent,
+    )
+    deadline = asyncio.timeout((task.deadline_at - parts.clock()).total_seconds())
+    try:
+        with parts.leases.held(task):
+            async with deadline:
+                outcome = await parts.peer_agent.run(work, steps=steps, events=feed)
+    except WorkInterruptedError as interrupted:
+        await feed.close()
+        await _let_go(task, interrupted.interruption, feed, parts)
+    except StoreUnavailableError:
+        await feed.close()
+        raise
+    except Exception as error:  # noqa: BLE001 - an agent may raise anything; the task must end
+        await feed.close()
+        late = TaskDeadlineExceededError("The task did not end before its deadline.")
+        failure = late if deadline.expired() else error
+        await _end_failed(task, failure, steps.usage, feed, parts)
+    else:
+        await feed.close()
+        await _end_completed(task, outcome, steps.usage, feed, parts)
+
+
+async def _end_completed(
+    task: Task, outcome: PeerAgentOutcome, usage: TokenUsage, feed: TaskFeed, parts: ExecutionParts
+) -> None:
+    output, classification = outcome.output, outcome.classification
+    now = parts.clock()
+    await parts.repositories.messages.add(
+        [
+            _message(task, "user", None, task.input_text),
+            _message(task, "assistant", classification.agent_name, output.content),
+        ]
+    )
+    completed = await parts.repositories.tasks.complete(
+        task,
+        selected_agent=classification.agent_name,
+        agent_type=classification.agent_type,
+        reason=classification.reasoning,
+        result=TaskResult(
+            summary=output.summary,
+            raw_output=output.content,
+            code_language=output.code_language,
+            citations=output.citations,
+            model=output.model,
+        ),
+        cost=_cost(usage),
+        now=now,
+    )
+    if not completed:
+        logger.warning("result_discarded", reason="the attempt no longer owns the task")
+        return
+    logger.info("task_completed", agent_name=classification.agent_name, total_tokens=usage.total)
+    await feed.status(task.event_seq + 1, TaskStatus.COMPLETED)
+
+
+async def _end_failed(
+    task: Task, error: Exception, usage: TokenUsage, feed: TaskFeed, parts: ExecutionParts
+) -> None:
+    now = parts.clock()
+    details = describe_error(error)
+    retryable = isinstance(error, AppError) and error.retryable
+    due = next_attempt_at(
+        task,
+        retryable=retryable,
+        now=now,
+        policy=parts.retry_policy,
+        jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+    )
+    if due is not None:
+        logger.warning("attempt_failed", error_type=details.type, error=details.message)
+        owned = await parts.repositories.tasks.requeue(task, details, next_attempt_at=due, now=now)
+        following = TaskStatus.QUEUED
+    else:
+        logger.error("task_failed", error_type=details.type, error=details.message)
+        await parts.repositories.messages.add([_message(task, "user", None, task.input_text)])
+        owned = await parts.repositories.tasks.fail(
+            task, details, now=now, fields={"cost": _cost(usage).model_dump()}
+        )
+        following = TaskStatus.FAILED
+    if not owned:
+        logger.warning("failure_discarded", reason="the attempt no longer owns the task")
+        return
+    await feed.status(task.event_seq + 1, following)
+    if following is TaskStatus.FAILED:
+        await parts.repositories.logs.add(
+            LogEntry(
+                timestamp=now,
+                level="ERROR",
+                message="task_failed",
+                context={
+                    "task_id": task.task_id,
+                    "session_id": task.session_id,
+                    "request_id": task.metadata.request_id,
+                    "attempt": task.attempt,
+                    "error_type": details.type,
+                },
+            )
+        )
+
+
+async def _let_go(
+    task: Task, interruption: Interruption, feed: TaskFeed, parts: ExecutionParts
+) -> None:
+    if interruption is Interruption.LEASE_LOST:
+        # The task is another's now; there is nothing to write.
+        logger.warning("attempt_superseded")
+        return
+    now = parts.clock()
+    if await parts.repositories.tasks.requeue(
+        task, None, next_attempt_at=now, now=now, handed_back=True
+    ):
+        logger.info("task_handed_back")
+        await feed.status(task.event_seq + 1, TaskStatus.QUEUED)
+
+
+def describe_error(error: BaseException) -> TaskError:
+    """The error as a task's document keeps it; its stack is for operators, not for the API."""
+    stack = None if isinstance(error, AppError) else "".join(traceback.format_exception(error))
+    return TaskError(
+        type=type(error).__name__,
+        code=error.code if isinstance(error, AppError) else None,
+        message=str(error) or type(error).__name__,
+        stack=stack,
+    )
+
+
+def _message(task: Task, role: MessageRole, agent_name: str | None, content: str) -> Message:
+    return Message(
+        message_id=f"{task.task_id}:{role}",
+        session_id=task.session_id,
+        task_id=task.task_id,
+        role=role,
+        agent_name=agent_name,
+        content=content,
+        # The user spoke when the task came in, so the two stay in the order they were said.
+        created_at=task.created_at if role == "user" else task.started_at or task.created_at,
+    )
+
+
+def _cost(usage: TokenUsage) -> TaskCost:
+    return TaskCost(
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        total_tokens=usage.total,
+    )
+
+
+def _milliseconds(task: Task, clock: Clock) -> int:
+    return int((clock() - task.queued_at).total_seconds() * 1000)

@@ -1,0 +1,90 @@
+"""The Celery application of the worker: ``celery -A app.worker.celery_app worker -Q agent_tasks``.
+
+``orchestrator worker`` runs the same through :func:`run_worker`.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from celery import Celery, signals
+
+from app.core.config import Settings, load_settings
+from app.core.errors import ConfigurationError
+from app.core.logging import configure_logging, get_logger
+from app.messaging.queue import CONSUMER_SOCKET_TIMEOUT_SECONDS, QUEUE_NAME, make_celery
+from app.worker.runtime import WorkerRuntime
+
+_SAID_BY_US = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
+"""Their lines on each task and on readiness say less than ours, and lack the task's context."""
+
+READY_FILE_VARIABLE = "ORCHESTRATOR_READY_FILE"
+
+logger = get_logger("worker")
+
+
+def _load_or_exit() -> Settings:
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+
+
+settings = _load_or_exit()
+runtime = WorkerRuntime(settings)
+celery_app: Celery = make_celery(settings, socket_timeout=CONSUMER_SOCKET_TIMEOUT_SECONDS)
+celery_app.conf.update(imports=("app.worker.tasks",))
+
+
+@signals.setup_logging.connect
+def _configure_logging(**_: object) -> None:
+    # Having this connected also keeps Celery from setting up logging of its own.
+    configure_logging(settings, process="worker")
+    for name in _SAID_BY_US:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@signals.worker_init.connect
+def _start_runtime(**_: object) -> None:
+    logger.info("settings_loaded", **settings.sanitised())
+    runtime.start()
+
+
+@signals.worker_ready.connect
+def _announce_ready(**_: object) -> None:
+    logger.info("worker_ready", queue=QUEUE_NAME, concurrency=settings.worker_concurrency)
+    ready_file = os.environ.get(READY_FILE_VARIABLE)
+    if ready_file:
+        Path(ready_file).write_text(str(os.getpid()), encoding="utf-8")
+
+
+@signals.worker_shutting_down.connect
+def _begin_shutdown(**_: object) -> None:
+    runtime.begin_shutdown()
+
+
+@signals.worker_shutdown.connect
+def _stop_runtime(**_: object) -> None:
+    runtime.stop()
+
+
+def run_worker(concurrency: int | None = None) -> None:
+    """Run a worker in the foreground until it is told to stop.
+
+    Args:
+        concurrency: tasks at the same time; ``None`` takes ``WORKER_CONCURRENCY``.
+    """
+    argv = [
+        "--quiet",
+        "worker",
+        f"--queues={QUEUE_NAME}",
+        "--pool=threads",
+        f"--concurrency={concurrency or settings.worker_concurrency}",
+        f"--loglevel={settings.log_level}",
+        # Workers need not know of each other: the store decides who does what.
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
+    celery_app.worker_main(argv)
