@@ -74,9 +74,12 @@ def api(host: str | None, port: int | None) -> None:
 @click.option("--concurrency", type=int, help="Tasks this worker runs at the same time.")
 def worker(concurrency: int | None) -> None:
     """Run one worker."""
+    from app.core.config import load_settings
+
+    settings = load_settings(**_given({"worker_concurrency": concurrency}))
     from app.worker.celery_app import run_worker
 
-    run_worker(concurrency)
+    run_worker(settings.worker_concurrency)
 
 
 @orchestrator.command()

@@ -1,7 +1,9 @@
 """Documents as JSON text for SQLite.
 
-A datetime becomes ``{"$date": "2026-11-21T07:32:55.123Z"}``. The date's text has a fixed width, so dates sort and compare as their text does. Also the one place
-that says what may be stored at all; every engine checks with it before it does anything else.
+A datetime becomes ``{"$date": "2026-11-21T07:32:55.123Z"}``. That text has a fixed width, so dates
+sort and compare as their text does.
+
+Also the one place that says what may be stored at all: every engine checks with it first.
 """
 
 import re
