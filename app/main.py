@@ -23,6 +23,7 @@ from app.api.v1 import (
     routes_prometheus,
     routes_tasks,
 )
+from app.core.background import start_background
 from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import ConfigurationError, StoreUnavailableError
@@ -97,8 +98,9 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
     )
     hub = EventHub(connect_redis_for_listening(settings), settings)
     background = [
-        asyncio.create_task(work)
-        for work in (dispatcher.run(), hub.run(), _ensure_indexes(repositories))
+        start_background(dispatcher.run(), name="dispatcher"),
+        start_background(hub.run(), name="event_hub"),
+        start_background(_ensure_indexes(repositories), name="ensure_indexes"),
     ]
     resources.push_async_callback(_cancel, background)
     return ApiParts(

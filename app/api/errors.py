@@ -17,6 +17,9 @@ from app.models.api.errors import ErrorBody, ErrorDetail, ErrorResponse
 logger = get_logger("errors")
 
 STORE_RETRY_AFTER_SECONDS = 2
+MAX_DETAILS = 20
+MAX_FIELD_LENGTH = 128
+NOT_JSON = ErrorDetail(field="body", message="is not valid JSON")
 
 
 def error_response(
@@ -67,7 +70,11 @@ async def _handle_app_error(_request: Request, error: Exception) -> JSONResponse
 async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    details = [_detail(item) for item in error.errors()]
+    # A body may have thousands of unknown fields with names as long as itself.
+    return _validation_error([_detail(item) for item in error.errors()[:MAX_DETAILS]])
+
+
+def _validation_error(details: Sequence[ErrorDetail]) -> JSONResponse:
     message = "; ".join(f"{detail.field}: {detail.message}" for detail in details[:3])
     return error_response(422, "VALIDATION_ERROR", message, details=details)
 
@@ -75,17 +82,22 @@ async def _handle_invalid_request(_request: Request, error: Exception) -> JSONRe
 def _detail(item: Mapping[str, Any]) -> ErrorDetail:
     # The input itself is left out: it may be large, and it may be a secret.
     if item["type"] == "json_invalid":
-        return ErrorDetail(field="body", message="is not valid JSON")
-    place = [str(part) for part in item["loc"]]
+        return NOT_JSON
+    if item["type"] == "model_attributes_type":
+        return ErrorDetail(field="body", message="must be a JSON object, sent as application/json")
+    place = ".".join(str(part) for part in item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
-    return ErrorDetail(field=".".join(place), message=message[:1].lower() + message[1:])
+    return ErrorDetail(field=place[:MAX_FIELD_LENGTH], message=message[:1].lower() + message[1:])
 
 
 async def _handle_http_exception(_request: Request, error: Exception) -> JSONResponse:
-    # Raised by the framework only: no such route, no such method.
+    # Raised by the framework only: no such route, no such method, a body that cannot be read.
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:
+        # Not even the JSON parser got through: no UTF-8, or nested beyond all measure.
+        return _validation_error([NOT_JSON])
     return error_response(
         status.value, status.name, f"{error.detail}.".replace("..", "."), headers=error.headers
     )

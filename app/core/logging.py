@@ -37,7 +37,10 @@ _NOISY = (
     "kombu",
     "amqp",
     "asyncio",
+    # Its lines hold the whole query, API key included; `request_handled` stands in for them.
+    "uvicorn.access",
 )
+_UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -135,6 +138,10 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    for name in _UVICORN:
+        # Started from its own command line, uvicorn writes past us.
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

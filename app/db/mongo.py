@@ -73,9 +73,9 @@ class MongoDatabase:
                 serverSelectionTimeoutMS=timeout_ms,
                 connectTimeoutMS=timeout_ms,
             )
-        except (driver_errors.InvalidURI, driver_errors.ConfigurationError) as error:
-            # The driver's message is not repeated: it may quote the URI, password included.
-            raise ConfigurationError("MONGO_URI is not a valid connection URI") from error
+        except (driver_errors.PyMongoError, ValueError):
+            # The driver's message is not passed on: it may quote the URI, password included.
+            raise ConfigurationError("MONGO_URI is not a valid connection URI") from None
         return cls(client, settings.mongo_db_name)
 
     def collection(self, name: str) -> "MongoCollection":
@@ -115,7 +115,7 @@ class MongoCollection:
                 await self._collection.insert_many(documents, ordered=not ignore_duplicates)
         except DuplicateKeyError as error:
             if ignore_duplicates and isinstance(error.__cause__, driver_errors.BulkWriteError):
-                return int(error.__cause__.details["nInserted"])
+                return len(documents) - len(error.__cause__.details["writeErrors"])
             raise
         return len(documents)
 

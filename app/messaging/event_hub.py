@@ -116,7 +116,9 @@ class EventHub:
             while True:
                 try:
                     await self._receive()
-                except (RedisError, OSError) as error:
+                except (RedisError, OSError, UnicodeDecodeError) as error:
+                    # Whoever reaches Redis can publish bytes that are no text; that ends the
+                    # connection and must not end us.
                     logger.warning("event_subscription_lost", error=repr(error))
                 self._drop_connection()
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -1,7 +1,7 @@
 """Task events in Redis: a capped stream to replay from and a channel as a hint."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Literal, cast
 
 import orjson
@@ -18,20 +18,25 @@ logger = get_logger("events")
 MUTE_SECONDS = 1.0
 
 PublishOutcome = Literal["published", "refused", "failed"]
-"""``refused``: the stream holds this event or a later one. ``failed``: Redis did not take it."""
+"""``refused``: a later attempt has published. ``failed``: Redis may not have taken them."""
 
 # The stream takes only rising ids: a repeated event or one of an attempt that has been superseded
-# is refused, and then nobody is told of it either.
+# is refused, and then nobody is told of it either. Four arguments an event: id, kind, data,
+# announcement. Returns the stream's last id.
 _PUBLISH = """
-local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], ARGV[1],
-                          'kind', ARGV[2], 'data', ARGV[3])
-if type(added) == 'table' and added.err then
-  if string.find(added.err, 'equal or smaller', 1, true) then return 0 end
-  return redis.error_reply(added.err)
+for i = 4, #ARGV, 4 do
+  local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], ARGV[i],
+                            'kind', ARGV[i + 1], 'data', ARGV[i + 2])
+  if type(added) == 'table' and added.err then
+    if not string.find(added.err, 'equal or smaller', 1, true) then
+      return redis.error_reply(added.err)
+    end
+  else
+    redis.call('PUBLISH', ARGV[3], ARGV[i + 3])
+  end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[7])
-return 1
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
 """
 
 
@@ -69,9 +74,11 @@ def encode_announcement(event: TaskEvent, previous: EventId | None) -> bytes:
 def decode_announcement(message: str | bytes) -> tuple[TaskEvent, EventId | None]:
     """The event and the id before it; ``ValueError``/``KeyError`` if it is not one of ours."""
     data = orjson.loads(message)
+    if not isinstance(data, dict):
+        raise ValueError("an announcement is a JSON object")
     event_id, kind, previous = data.pop("_id"), data.pop("_kind"), data.pop("_prev")
-    event = TaskEvent(EventId.parse(event_id), EventKind(kind), data)
-    return event, EventId.parse(previous) if previous else None
+    event = TaskEvent(EventId.parse(str(event_id)), EventKind(kind), data)
+    return event, EventId.parse(str(previous)) if previous else None
 
 
 class EventPublisher:
@@ -85,36 +92,39 @@ class EventPublisher:
         self._muted_until = 0.0
 
     async def publish(
-        self, task_id: str, event: TaskEvent, *, previous: EventId | None = None
+        self, task_id: str, events: Sequence[TaskEvent], *, previous: EventId | None = None
     ) -> PublishOutcome:
-        """Append and announce.
+        """Append and announce, all in one round trip.
 
-        ``previous`` is the id of the event before it, if known: a subscriber who has seen that one
-        knows that it missed nothing.
+        ``previous`` is the id of the event before the first, if known: a subscriber who has seen
+        that one knows that it missed nothing.
         """
         now = asyncio.get_running_loop().time()
         if now < self._muted_until:
             return "failed"
+        arguments: list[str | bytes | int] = [
+            self._max_length,
+            self._ttl,
+            self._keys.channel(task_id),
+        ]
+        for event in events:
+            arguments += [
+                str(event.id),
+                event.kind.value,
+                orjson.dumps(event.data),
+                encode_announcement(event, previous),
+            ]
+            previous = event.id
         try:
-            added = await self._script(
-                keys=[self._keys.stream(task_id)],
-                args=[
-                    str(event.id),
-                    event.kind.value,
-                    orjson.dumps(event.data),
-                    self._max_length,
-                    self._ttl,
-                    self._keys.channel(task_id),
-                    encode_announcement(event, previous),
-                ],
-            )
+            last: str = await self._script(keys=[self._keys.stream(task_id)], args=arguments)
         except (RedisError, OSError) as error:
             # With Redis stalled each call takes as long as its timeout. The work must not wait
             # for that again and again, so for a moment we do not even try.
             self._muted_until = now + MUTE_SECONDS
-            logger.warning("event_not_published", event_id=str(event.id), error=repr(error))
+            logger.warning("events_not_published", count=len(events), error=repr(error))
             return "failed"
-        return "published" if added else "refused"
+        # Behind what we sent there can only be a later attempt's; what we sent twice is there.
+        return "published" if EventId.parse(last) <= events[-1].id else "refused"
 
 
 class EventStreamReader:

@@ -94,7 +94,6 @@ class Dispatcher:
         self._celery = celery
         self._on_dispatched = on_dispatched
         self._waiting: asyncio.Queue[Dispatch] = asyncio.Queue(MAX_WAITING)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatcher")
 
     def offer(self, task_id: str, *, dispatches: int = 0) -> None:
         """Hand over an id. With too many waiting it is left to recovery."""
@@ -104,18 +103,19 @@ class Dispatcher:
     async def run(self) -> None:
         """Publish until cancelled."""
         loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="dispatcher")
         try:
             while True:
                 batch = [await self._waiting.get()]
                 while len(batch) < MAX_BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
-                published = await loop.run_in_executor(self._thread, self._publish, batch)
+                published = await loop.run_in_executor(thread, self._publish, batch)
                 if published:
                     await self._report(published)
                 if len(published) < len(batch):
                     await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _report(self, published: list[Dispatch]) -> None:
         try:

@@ -1,9 +1,12 @@
 """One attempt of a task, from its claim to its end."""
 
 import asyncio
+import contextlib
 import random
 import traceback
 from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, Histogram
 
 from app.agents.peer_agent import PeerAgent, PeerAgentOutcome
 from app.agents.spec import AgentTask
@@ -22,6 +25,15 @@ from app.services.step_log import StoredStepLog
 from app.services.task_feed import TaskFeed
 
 logger = get_logger("execution")
+
+ATTEMPTS_IN_FLIGHT = Gauge("worker_attempts_in_flight", "Attempts this process works on at present")
+ATTEMPTS = Counter("worker_attempts_total", "Attempts that ended, by how", ("outcome",))
+TASK_SECONDS = Histogram(
+    "worker_task_seconds",
+    "From acceptance to completion of a task, in seconds",
+    ("agent",),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
+)
 
 
 @dataclass(frozen=True)
@@ -52,20 +64,22 @@ async def execute(task_id: str, parts: ExecutionParts) -> None:
         if task is None:
             logger.info("task_not_claimable", task_id=task_id)
             return
-        with log_context(
+        context = log_context(
             task_id=task_id,
             session_id=task.session_id,
             attempt=task.attempt,
             request_id=task.metadata.request_id,
-        ):
-            await _run_attempt(task, parts)
+        )
+        feed = TaskFeed(task, parts.publisher)
+        with context, ATTEMPTS_IN_FLIGHT.track_inprogress(), contextlib.closing(feed):
+            await _run_attempt(task, feed, parts)
     except StoreUnavailableError as error:
+        ATTEMPTS.labels("abandoned").inc()
         logger.exception("attempt_abandoned", task_id=task_id, error=error.message)
 
 
-async def _run_attempt(task: Task, parts: ExecutionParts) -> None:
+async def _run_attempt(task: Task, feed: TaskFeed, parts: ExecutionParts) -> None:
     logger.info("task_started", waited_ms=_milliseconds(task, parts.clock))
-    feed = TaskFeed(task, parts.publisher)
     steps = StoredStepLog(task, parts.repositories.agent_runs)
     await feed.status(task.event_seq, TaskStatus.PROCESSING)
     work = AgentTask(
@@ -81,18 +95,14 @@ async def _run_attempt(task: Task, parts: ExecutionParts) -> None:
             async with deadline:
                 outcome = await parts.peer_agent.run(work, steps=steps, events=feed)
     except WorkInterruptedError as interrupted:
-        await feed.close()
         await _let_go(task, interrupted.interruption, feed, parts)
     except StoreUnavailableError:
-        await feed.close()
         raise
     except Exception as error:  # noqa: BLE001 - an agent may raise anything; the task must end
-        await feed.close()
         late = TaskDeadlineExceededError("The task did not end before its deadline.")
         failure = late if deadline.expired() else error
         await _end_failed(task, failure, steps.usage, feed, parts)
     else:
-        await feed.close()
         await _end_completed(task, outcome, steps.usage, feed, parts)
 
 
@@ -123,8 +133,11 @@ async def _end_completed(
         now=now,
     )
     if not completed:
+        ATTEMPTS.labels("discarded").inc()
         logger.warning("result_discarded", reason="the attempt no longer owns the task")
         return
+    ATTEMPTS.labels("completed").inc()
+    TASK_SECONDS.labels(classification.agent_name).observe((now - task.created_at).total_seconds())
     logger.info("task_completed", agent_name=classification.agent_name, total_tokens=usage.total)
     await feed.status(task.event_seq + 1, TaskStatus.COMPLETED)
 
@@ -154,8 +167,10 @@ async def _end_failed(
         )
         following = TaskStatus.FAILED
     if not owned:
+        ATTEMPTS.labels("discarded").inc()
         logger.warning("failure_discarded", reason="the attempt no longer owns the task")
         return
+    ATTEMPTS.labels("failed" if following is TaskStatus.FAILED else "to_be_retried").inc()
     await feed.status(task.event_seq + 1, following)
     if following is TaskStatus.FAILED:
         await parts.repositories.logs.add(
@@ -179,12 +194,14 @@ async def _let_go(
 ) -> None:
     if interruption is Interruption.LEASE_LOST:
         # The task is another's now; there is nothing to write.
+        ATTEMPTS.labels("superseded").inc()
         logger.warning("attempt_superseded")
         return
     now = parts.clock()
     if await parts.repositories.tasks.requeue(
         task, None, next_attempt_at=now, now=now, handed_back=True
     ):
+        ATTEMPTS.labels("handed_back").inc()
         logger.info("task_handed_back")
         await feed.status(task.event_seq + 1, TaskStatus.QUEUED)
 

@@ -173,7 +173,7 @@ async def _act(task: Task, decision: Decision, now: datetime, parts: RecoveryPar
                     logger.error("task_failed", error_type=details.type, error=details.message)
         if changed:
             event = status_event(task.task_id, task.event_seq + 1, following)
-            await parts.publisher.publish(task.task_id, event)
+            await parts.publisher.publish(task.task_id, [event])
         return changed
 
 

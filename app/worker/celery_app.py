@@ -6,9 +6,12 @@
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+from prometheus_client import start_http_server
 
 from app.core.config import Settings, load_settings
 from app.core.errors import ConfigurationError
@@ -48,6 +51,8 @@ def _configure_logging(**_: object) -> None:
 @signals.worker_init.connect
 def _start_runtime(**_: object) -> None:
     logger.info("settings_loaded", **settings.sanitised())
+    if settings.worker_metrics_port is not None:
+        start_http_server(settings.worker_metrics_port, addr=settings.host)
     runtime.start()
 
 
@@ -87,4 +92,6 @@ def run_worker(concurrency: int | None = None) -> None:
         "--without-mingle",
         "--without-heartbeat",
     ]
+    # Celery warns root of pickled messages; this worker takes JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     celery_app.worker_main(argv)

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from typing import TypeVar
 
 from app.agents.assembly import build_peer_agent
+from app.core.background import start_background
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.errors import StoreUnavailableError
@@ -133,8 +134,11 @@ class WorkerRuntime:
             retry_policy=policy,
             clock=utc_now,
         )
-        for background in (leases.run(), dispatcher.run(), run_sweeps(recovery)):
-            self._background.append(asyncio.create_task(background))
+        self._background = [
+            start_background(leases.run(), name="lease_keeper"),
+            start_background(dispatcher.run(), name="dispatcher"),
+            start_background(run_sweeps(recovery), name="recovery"),
+        ]
         logger.info("worker_started", worker_id=worker_id, offline=llm.is_offline)
 
     async def _close(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.main import create_app
@@ -15,10 +16,17 @@ from tests.support.waiting import wait_until
 @contextmanager
 def running_api(settings: Settings) -> Iterator[str]:
     """Serve the API with these settings; gives its base URL."""
+    with running_app(create_app(settings)) as url:
+        yield url
+
+
+@contextmanager
+def running_app(app: FastAPI) -> Iterator[str]:
+    """Serve an application as it was made, overridden dependencies included."""
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host="127.0.0.1",
             port=port,
             log_config=None,

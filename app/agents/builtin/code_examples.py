@@ -63,8 +63,14 @@ ENGLISH = (
     "Write an R script that plots a histogram of the ages in a data frame",
     "Set up a docker-compose file with a web app, a database and a cache",
     "Write a cron job script that checks whether a website is up",
-    "I have a list of dictionaries with name and age. Write a function that groups them by age and returns the groups sorted, with tests",
-    "We use Express and MongoDB. Add an endpoint that lets a user change their password, with validation and error handling",
+    (
+        "I have a list of dictionaries with name and age. Write a function that groups them "
+        "by age and returns the groups sorted, with tests"
+    ),
+    (
+        "We use Express and MongoDB. Add an endpoint that lets a user change their password, "
+        "with validation and error handling"
+    ),
     "reverse a string in javascript",
     "python hello world",
     "sql join three tables",
@@ -234,8 +240,14 @@ TURKISH = (
     "Log dosyasını okuyup saat başına hata sayısını yazdıran betik yaz",
     "Bu modüle tip ipuçları ekle",
     "Docker compose ile uygulama, veritabanı ve önbellek kuran dosya",
-    "Elimde ad ve yaş içeren sözlüklerden oluşan bir liste var. Yaşa göre gruplayıp sıralayan bir fonksiyon ve testlerini yaz",
-    "Express ve MongoDB kullanıyoruz. Kullanıcının parolasını değiştirdiği, doğrulama yapan bir endpoint ekle",
+    (
+        "Elimde ad ve yaş içeren sözlüklerden oluşan bir liste var. Yaşa göre gruplayıp "
+        "sıralayan bir fonksiyon ve testlerini yaz"
+    ),
+    (
+        "Express ve MongoDB kullanıyoruz. Kullanıcının parolasını değiştirdiği, doğrulama "
+        "yapan bir endpoint ekle"
+    ),
     "javascript ile metni ters çevir",
     "python merhaba dünya programı",
     "sql ile üç tabloyu birleştir",

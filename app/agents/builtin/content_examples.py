@@ -61,8 +61,14 @@ ENGLISH = (
     "Write a technical blog article on how HTTPS keeps data safe",
     "An essay on the symbolism in Moby Dick, please",
     "Write a summary of the book Sapiens in five paragraphs",
-    "I have to give a talk about ocean plastic next week. Please write the text, about five minutes long, with a strong opening and a call to action",
-    "Our readers are parents of toddlers. Write a friendly column on screen time, with what research says and practical advice",
+    (
+        "I have to give a talk about ocean plastic next week. Please write the text, about "
+        "five minutes long, with a strong opening and a call to action"
+    ),
+    (
+        "Our readers are parents of toddlers. Write a friendly column on screen time, with "
+        "what research says and practical advice"
+    ),
     "Why did the Roman Empire fall?",
     "What is the difference between a virus and a bacterium?",
     "Explain supply and demand with everyday examples",
@@ -210,8 +216,14 @@ TURKISH = (
     "İpek Yolu'nun ticaret ve kültür üzerindeki etkisini incele",
     "Tükenmişlik sendromunun belirtileri ve önlenmesi hakkında bilgi ver",
     "Gotik mimarinin özelliklerini tanıt",
-    "Gelecek hafta okyanuslardaki plastik kirliliği üzerine konuşma yapacağım. Beş dakikalık, etkileyici bir girişi olan bir metin yaz",
-    "Okurlarımız küçük çocuklu ebeveynler. Ekran süresi hakkında araştırmalara dayanan, samimi bir köşe yazısı yaz",
+    (
+        "Gelecek hafta okyanuslardaki plastik kirliliği üzerine konuşma yapacağım. Beş "
+        "dakikalık, etkileyici bir girişi olan bir metin yaz"
+    ),
+    (
+        "Okurlarımız küçük çocuklu ebeveynler. Ekran süresi hakkında araştırmalara dayanan, "
+        "samimi bir köşe yazısı yaz"
+    ),
     "Roma İmparatorluğu neden çöktü?",
     "Virüs ile bakteri arasındaki fark nedir, açıkla",
     "Arz ve talebi günlük hayattan örneklerle anlat",

@@ -13,14 +13,17 @@ class LeaseRepository:
 
     async def acquire(self, name: str, *, holder: str, now: datetime, length: timedelta) -> bool:
         """Take or keep the lease; false while another holder's has not run out."""
+        term = {"holder": holder, "expires_at": now + length}
+        renewed = await self._leases.update_one(
+            {"_id": name, "$or": [{"holder": holder}, {"expires_at": {"$lte": now}}]},
+            {"$set": term},
+        )
+        if renewed.matched:
+            return True
         try:
-            await self._leases.update_one(
-                {"_id": name, "$or": [{"holder": holder}, {"expires_at": {"$lte": now}}]},
-                {"$set": {"holder": holder, "expires_at": now + length}},
-                upsert=True,
-            )
+            await self._leases.insert_one({"_id": name, **term})
         except DuplicateKeyError:
-            # It exists and is held: the upsert tried to insert a second one.
+            # It is there and matched neither condition: another holds it.
             return False
         return True
 

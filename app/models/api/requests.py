@@ -40,13 +40,16 @@ class ExecuteTaskRequest(BaseModel):
     session_id: SessionId | None = None
     agent: str | None = Field(
         None,
+        min_length=1,
         max_length=64,
         description="Type or name of the agent to use, instead of letting the router choose.",
     )
 
     @field_validator("task")
     @classmethod
-    def _not_blank(cls, value: str) -> str:
+    def _is_text(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("must not be blank")
+        if "\0" in value:
+            raise ValueError("must not contain the character U+0000")
         return value

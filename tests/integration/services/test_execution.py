@@ -282,4 +282,4 @@ async def execute_steps_only(task: Task, worker: InProcessWorker, agent: Answeri
         steps=StoredStepLog(task, worker.repositories.agent_runs),
         events=feed,
     )
-    await feed.close()
+    await feed.flush()

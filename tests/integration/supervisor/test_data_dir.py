@@ -10,8 +10,7 @@ import pytest
 
 from app.core.errors import ConfigurationError
 from app.supervisor.data_dir import hold_data_dir, write_private
-
-from .conftest import RUNS_UNTIL_TERM, Start
+from tests.support.supervised import RUNS_UNTIL_TERM, Start
 
 
 def mode_of(path: Path) -> int:
@@ -49,10 +48,16 @@ def test_it_is_free_again_after_kill_minus_nine(start: Start) -> None:
 
 
 def test_a_child_that_lives_on_does_not_keep_it(tmp_path: Path) -> None:
+    code = "print('running', flush=True); import sys; sys.stdin.read()"
     with hold_data_dir(tmp_path):
         child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
         )
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"running\n"
     try:
         with hold_data_dir(tmp_path):
             assert child.poll() is None

@@ -35,5 +35,7 @@ def test_an_address_of_another_machine_is_refused() -> None:
 
 
 def test_a_name_that_does_not_resolve_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="HOST='no-such-host.invalid': cannot be resolved"):
+    with pytest.raises(
+        ConfigurationError, match=r"HOST='no-such-host\.invalid': cannot be resolved"
+    ):
         reserve_address("no-such-host.invalid", 8000)

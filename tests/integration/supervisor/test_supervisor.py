@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import RUNS_UNTIL_TERM, Instance, Start, is_running, wait_until
+from tests.support.supervised import RUNS_UNTIL_TERM, Instance, Start, is_running
+from tests.support.waiting import wait_until
 
 IGNORES_TERM = """
 import os, pathlib, signal, time
@@ -125,7 +126,7 @@ def wait_until_stopping(instance: Instance) -> None:
     """SIGINT is sent to a busy process more than once only if the first has been taken."""
     pending = Path(f"/proc/{instance.process.pid}/status")
     if pending.exists():
-        wait_until(lambda: signal_is_taken(pending.read_text()), "the first SIGINT is taken")
+        wait_until(lambda: signal_is_taken(pending.read_text()))
     else:
         time.sleep(0.5)
 
@@ -152,7 +153,7 @@ def test_nothing_is_left_running_after_the_supervisor_is_killed(start: Start, le
 
     instance.kill()
 
-    wait_until(lambda: not any(is_running(pid) for pid in pids), "all children are gone")
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def test_the_watcher_lets_go_of_a_child_that_has_ended(start: Start) -> None:
@@ -173,4 +174,4 @@ def test_what_a_child_had_started_dies_with_it(start: Start) -> None:
 
     os.kill(instance.pid_of("worker"), signal.SIGKILL)
 
-    wait_until(lambda: not is_running(grandchild), "the grandchild is gone")
+    wait_until(lambda: not is_running(grandchild))

@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.core.config import EMBEDDED_REDIS_URL_FILE
 from app.core.errors import ConfigurationError
 from app.supervisor.valkey import EmbeddedValkey, find_bundled_binary, find_server_binary
-
-from .conftest import Instance, Start
+from tests.support.supervised import Instance, Start
 
 
 def url_of(instance: Instance) -> str:
-    return (instance.data_dir / "redis.url").read_text().strip()
+    return (instance.data_dir / EMBEDDED_REDIS_URL_FILE).read_text().strip()
 
 
 def connect(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, decode_responses=True)
+    client: redis.Redis = redis.Redis.from_url(url, decode_responses=True)
+    return client
 
 
 def test_it_is_ready_before_anyone_is_told_where_it_is(start: Start) -> None:

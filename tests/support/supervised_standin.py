@@ -1,4 +1,4 @@
-"""A supervisor over stand-in children, as a program: ``standin.py DATA_DIR PLAN``.
+"""A supervisor over stand-in children, as a program: ``supervised_standin.py DATA_DIR PLAN``.
 
 PLAN is JSON: ``stages`` is a list of lists of children, each with a ``name``, its Python ``code``
 and perhaps ``stop_seconds``; ``leash`` and ``valkey`` say what else to use. A child becomes ready
@@ -34,8 +34,13 @@ def child_spec(data_dir: Path, name: str, code: str, stop_seconds: float = 5.0) 
     )
 
 
+def say(**line: str) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
 def main(path: Path, plan: dict[str, object]) -> int:
-    configure_logging(Settings(_env_file=None, log_format="json"), process="supervisor")  # type: ignore[call-arg]
+    configure_logging(Settings(_env_file=None, log_format="json"), process="supervisor")
     stages = plan.get("stages", [])
     assert isinstance(stages, list)
     leash = WatcherLeash() if plan.get("leash") == "watcher" else new_leash()
@@ -57,7 +62,7 @@ def main(path: Path, plan: dict[str, object]) -> int:
             supervisor.start([child_spec(data_dir, **child) for child in stage])
             if not supervisor.wait_until_ready():
                 return 0
-        print(json.dumps({"event": "all_ready"}), flush=True)
+        say(event="all_ready")
         supervisor.run()
     return 0
 
@@ -66,5 +71,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))
     except AppError as error:
-        print(json.dumps({"event": "failed", "message": error.message}), flush=True)
+        say(event="failed", message=error.message)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)

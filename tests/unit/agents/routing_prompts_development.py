@@ -1,4 +1,8 @@
-"""Prompts the local router has never seen. Never copy one of them into an agent's examples."""
+"""Prompts the local router was improved with: good to work on, no measure of anything.
+
+They are in no agent's examples, but their failures were looked at. Measure on
+``routing_prompts_held_out``.
+"""
 
 CONTENT = (
     # English

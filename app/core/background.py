@@ -1,0 +1,28 @@
+"""Background work that a process cannot do without."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+
+from app.core.logging import get_logger
+
+logger = get_logger("background")
+
+
+def start_background(work: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
+    """Run ``work`` beside everything else; a fault in it ends the process.
+
+    A process whose dispatcher or heartbeat has crashed looks alive and does harm, so it asks itself
+    to stop, and whoever supervises it starts another.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_stop_process_if_crashed)
+    return task
+
+
+def _stop_process_if_crashed(task: asyncio.Task[None]) -> None:
+    if task.cancelled() or task.exception() is None:
+        return
+    logger.critical("background_work_crashed", name=task.get_name(), exc_info=task.exception())
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,140 @@
+"""The sweep, on real stores and a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+from app.core.clock import utc_now
+from app.models.domain.task import Task, TaskStatus
+from app.services.execution import execute
+from app.services.recovery import LEASE_NAME, sweep
+from tests.support.execution import InProcessWorker
+from tests.support.waiting import until
+
+MINUTE = timedelta(minutes=1)
+
+
+async def queued_messages(worker: InProcessWorker) -> int | None:
+    return await worker.recovery.queue_depth.read()
+
+
+@asynccontextmanager
+async def dispatching(worker: InProcessWorker) -> AsyncIterator[None]:
+    running = asyncio.create_task(worker.recovery.dispatcher.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def dispatched(worker: InProcessWorker, *tasks: Task) -> None:
+    """Wait until the dispatcher has published and noted these."""
+
+    async def all_noted() -> bool:
+        return all([(await worker.reload(task)).dispatched_at for task in tasks])
+
+    async with dispatching(worker):
+        await until(all_noted)
+
+
+async def test_a_task_whose_worker_died_is_done_by_another(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    await worker.repositories.tasks.claim(
+        task.task_id, worker_id="dead", now=utc_now(), lease=timedelta(0)
+    )
+    assert await sweep(worker.recovery) == 1
+
+    waiting = await worker.reload(task)
+    assert waiting.status is TaskStatus.QUEUED
+    assert waiting.error is not None
+    assert waiting.error.code == "WORKER_LOST"
+    assert "dead" in waiting.error.message
+    await execute(task.task_id, worker.execution)
+    assert (await worker.reload(task)).status is TaskStatus.COMPLETED
+
+
+async def test_a_task_that_kills_its_workers_fails_after_its_last_attempt(
+    worker: InProcessWorker,
+) -> None:
+    task = await worker.accept()
+    for _ in range(worker.settings.task_max_attempts):
+        claimed = await worker.repositories.tasks.claim(
+            task.task_id, worker_id="killed", now=utc_now(), lease=timedelta(0)
+        )
+        assert claimed is not None
+        await sweep(worker.recovery)
+    failed = await worker.reload(task)
+    assert failed.status is TaskStatus.FAILED
+    assert failed.error is not None
+    assert failed.error.type == "AttemptsExhaustedError"
+
+
+async def test_a_task_that_was_never_published_is_published(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    # The API died between storing and publishing: what it had offered is gone.
+    worker = replace(worker, recovery=replace(worker.recovery, clock=lambda: utc_now() + MINUTE))
+    assert await sweep(worker.recovery) == 1
+    await dispatched(worker, task)
+    assert await queued_messages(worker) == 2  # the one offered on acceptance, and the sweep's
+
+
+async def test_tasks_whose_messages_were_lost_are_published_again(worker: InProcessWorker) -> None:
+    tasks = [await worker.accept() for _ in range(5)]
+    await dispatched(worker, *tasks)
+    assert await queued_messages(worker) == 5
+    await worker.redis.flushall()
+
+    later = replace(worker.recovery, clock=lambda: utc_now() + timedelta(seconds=2))
+    assert await sweep(later) == 5
+
+    async def all_are_back() -> bool:
+        return await queued_messages(worker) == 5
+
+    async with dispatching(worker):
+        await until(all_are_back)
+
+
+async def test_tasks_that_wait_in_the_queue_are_not_published_again(
+    worker: InProcessWorker,
+) -> None:
+    tasks = [await worker.accept() for _ in range(3)]
+    await dispatched(worker, *tasks)
+    later = replace(worker.recovery, clock=lambda: utc_now() + timedelta(seconds=2))
+    assert await sweep(later) == 0
+
+
+async def test_a_queued_task_past_its_deadline_fails(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    late = timedelta(seconds=worker.settings.task_deadline_seconds + 1)
+    await sweep(replace(worker.recovery, clock=lambda: utc_now() + late))
+    failed = await worker.reload(task)
+    assert failed.status is TaskStatus.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "DEADLINE_EXCEEDED"
+
+
+async def test_one_process_sweeps_and_another_takes_over_when_it_is_gone(
+    worker: InProcessWorker,
+) -> None:
+    other = replace(worker.recovery, holder="another")
+    await worker.accept()
+    assert await sweep(worker.recovery) == 0
+    leases = worker.repositories.leases
+    soon = utc_now()
+    assert not await leases.acquire(LEASE_NAME, holder="another", now=soon, length=MINUTE)
+    assert await leases.acquire(
+        LEASE_NAME, holder=worker.recovery.holder, now=soon, length=timedelta(0)
+    )
+    later = replace(other, clock=lambda: utc_now() + MINUTE)
+    assert await sweep(later) == 1
+
+
+async def test_a_finished_task_is_never_touched(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    await execute(task.task_id, worker.execution)
+    before = await worker.reload(task)
+    assert await sweep(replace(worker.recovery, clock=lambda: utc_now() + 1000 * MINUTE)) == 0
+    assert await worker.reload(task) == before
