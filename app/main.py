@@ -73,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.prometheus_enabled:
         app.include_router(routes_prometheus.router)
     install_error_handlers(app)
+    # FastAPI's own limit answers in plain text, outside our middleware and without a request id.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.request_max_bytes)
     if settings.cors_origins:
         app.add_middleware(

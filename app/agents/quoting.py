@@ -13,15 +13,10 @@ QUOTING_RULE = (
 def quote(label: str, text: str) -> str:
     """``text`` between two lines that it cannot contain.
 
-    Their code is a digest of the text, so its author cannot know it while writing, and the same
-    prompt is the same each time, which providers' caches and recorded evaluations need.
+    Their code is a digest of the text: to write a text that holds its own is as hard as breaking
+    the digest. And the same prompt is the same each time, which providers' caches and recorded
+    evaluations need.
     """
-    code = _digest(text)
-    while code in text:
-        code = _digest(code + text)
-    return f"<<<BEGIN {label} {code}\n{text}\nEND {label} {code}>>>"
-
-
-def _digest(text: str) -> str:
     # A lone surrogate can come in by JSON escapes and must not break a prompt.
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    code = blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return f"<<<BEGIN {label} {code}\n{text}\nEND {label} {code}>>>"

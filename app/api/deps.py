@@ -1,4 +1,7 @@
-"""What routes ask for: the process's parts and the caller."""
+"""What routes ask for: the process's parts and the caller.
+
+All are coroutines though none waits: FastAPI runs plain functions in a thread, for each request.
+"""
 
 import hashlib
 import hmac
@@ -44,7 +47,7 @@ class Caller:
     owner_id: str | None
 
 
-def get_parts(request: Request) -> ApiParts:
+async def get_parts(request: Request) -> ApiParts:
     """The parts the application was started with."""
     parts: ApiParts = request.state.parts
     return parts
@@ -79,12 +82,12 @@ def identify(key: str | None, api_keys: Sequence[SecretStr]) -> Caller:
     return Caller(owner_id=owner_id_of(key))
 
 
-def get_caller(parts: Parts, key: Annotated[str | None, Security(_HEADER)]) -> Caller:
+async def get_caller(parts: Parts, key: Annotated[str | None, Security(_HEADER)]) -> Caller:
     """The caller, by the ``X-API-Key`` header."""
     return identify(key, parts.settings.api_keys)
 
 
-def get_stream_caller(
+async def get_stream_caller(
     parts: Parts,
     key: Annotated[str | None, Security(_HEADER)],
     query_key: Annotated[

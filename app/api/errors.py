@@ -17,6 +17,7 @@ from app.models.api.errors import ErrorBody, ErrorDetail, ErrorResponse
 logger = get_logger("errors")
 
 STORE_RETRY_AFTER_SECONDS = 2
+_FRAMEWORK_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 MAX_DETAILS = 20
 MAX_FIELD_LENGTH = 128
 NOT_JSON = ErrorDetail(field="body", message="is not valid JSON")
@@ -98,6 +99,6 @@ async def _handle_http_exception(_request: Request, error: Exception) -> JSONRes
     if status is HTTPStatus.BAD_REQUEST:
         # Not even the JSON parser got through: no UTF-8, or nested beyond all measure.
         return _validation_error([NOT_JSON])
-    return error_response(
-        status.value, status.name, f"{error.detail}.".replace("..", "."), headers=error.headers
-    )
+    # By our own names: those of HTTPStatus differ between versions of Python.
+    code = _FRAMEWORK_CODES.get(status.value, "HTTP_ERROR")
+    return error_response(status.value, code, f"{status.phrase}.", headers=error.headers)

@@ -85,19 +85,17 @@ def encode(document: Document) -> str:
     if _MARK in text:
         text = text.replace(_MARK, _MARK_ITSELF)
     if "\\u0000" in text:
-        # Runs of them overlap in the pattern's look-behind, hence until none is left.
-        while (replaced := _NUL_IN_JSON.sub(rf"\1{_NUL}", text)) != text:
-            text = replaced
+        text = _NUL_IN_JSON.sub(rf"\1{_NUL}", text)
     return text
 
 
 def decode(text: str) -> Document:
     """The document that :func:`encode` made into ``text``; datetimes are in UTC."""
+    if _MARK in text:
+        text = text.replace(_NUL, "\\u0000").replace(_MARK_ITSELF, _MARK)
     document: Document = orjson.loads(text)
     if _DATE_IN_JSON in text:
         _revive_dates(document)
-    if _MARK in text:
-        _revive_nul(document)
     return document
 
 
@@ -139,11 +137,3 @@ def _revive_dates(node: dict[str, object] | list[object]) -> None:
                 node[key] = datetime.fromisoformat(text)  # type: ignore[index]
         elif isinstance(value, list):
             _revive_dates(value)
-
-
-def _revive_nul(node: dict[str, object] | list[object]) -> None:
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if isinstance(value, dict | list):
-            _revive_nul(value)
-        elif isinstance(value, str) and _MARK in value:
-            node[key] = value.replace(_NUL, "\0").replace(_MARK_ITSELF, _MARK)  # type: ignore[index]

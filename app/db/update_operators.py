@@ -6,6 +6,7 @@ operators and value types that the port allows.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from math import isfinite
 from typing import cast
 
 from app.db.codec import INT64_MAX, INT64_MIN, check_document, check_value
@@ -151,7 +152,8 @@ def _increased(path: str, current: object, amount: object) -> int | float:
     total = cast("int | float", current) + cast("int | float", amount)
     if isinstance(total, int) and not INT64_MIN <= total <= INT64_MAX:
         raise ValueError(f"$inc of {path} leaves 64 bits")
-    check_value(total)
+    if not isfinite(total):
+        raise ValueError(f"$inc of {path} leaves the range of a float")
     return total
 
 

@@ -37,8 +37,10 @@ def hold_data_dir(path: Path) -> Iterator[Path]:
         _lock(descriptor, directory)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield directory
-        os.ftruncate(descriptor, 0)
+        try:
+            yield directory
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

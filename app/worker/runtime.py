@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from typing import TypeVar
 
+import uvloop
+
 from app.agents.assembly import build_peer_agent
 from app.core.background import start_background
 from app.core.clock import utc_now
@@ -43,7 +45,7 @@ class WorkerRuntime:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="runtime", daemon=True)
         self._resources = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[None]] = []

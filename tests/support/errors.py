@@ -14,6 +14,6 @@ def error_of(response: httpx2.Response, status: int, code: str) -> dict[str, Any
     error: dict[str, Any] = body["error"]
     assert set(error) == {"code", "message", "request_id", "details"}
     assert error["code"] == code
-    assert error["message"].endswith((".", ")", "JSON")) or status == 422
+    assert error["message"]
     assert error["request_id"] == response.headers["x-request-id"]
     return error

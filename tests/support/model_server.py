@@ -88,6 +88,7 @@ class Script:
     queue: list[Reply] = field(default_factory=list)
     rules: list[tuple[str, Reply]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, call: Call) -> Reply:
@@ -142,6 +143,12 @@ class ModelServer:
         """The requests so far, in order of arrival."""
         with self._script.lock:
             return list(self._script.calls)
+
+    @property
+    def requests(self) -> int:
+        """How many requests came to any path, known or not."""
+        with self._script.lock:
+            return self._script.requests
 
     def script(self, *replies: Reply) -> None:
         """Answer the next requests with these, one each."""
@@ -229,6 +236,8 @@ class _Connection:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> bool:
         """Answer; return whether the connection lives on."""
+        with self._script.lock:
+            self._script.requests += 1
         if (method, path) == ("GET", "/v1/models"):
             await self._json({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
         elif (method, path) == ("GET", "/__calls"):

@@ -1,4 +1,4 @@
-"""A process of its own that raises a counter in a SQLite store: arguments are a folder and a number.
+"""A process of its own that raises a counter in a SQLite store: its arguments are folder and times.
 
 It opens the store as any process of the product does, so several of these started at once also
 race for making the file.

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+PROGRAM = Path(__file__).with_name("supervised_standin.py")
 WAIT_SECONDS = 20.0
 
 RUNS_UNTIL_TERM = """
@@ -42,8 +43,8 @@ class Instance:
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("supervised_standin.py")), str(data_dir),
-             json.dumps(plan)],
+            # With -P, its neighbours here do not stand in for packages of their names.
+            [sys.executable, "-P", str(PROGRAM), str(data_dir), json.dumps(plan)],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -20,14 +20,16 @@ _MAX_SNIPPET_CHARACTERS = 1500
 _log = get_logger(__name__)
 
 
-class _Hit(BaseModel):
+class Hit(BaseModel):
+    """One result as Tavily sends it."""
+
     title: str | None = None
     url: str = ""
     content: str | None = None
 
 
 class _Answer(BaseModel):
-    results: list[_Hit]
+    results: list[Hit]
 
 
 class TavilySearch:
@@ -81,7 +83,7 @@ class TavilySearch:
         await self._client.close()
 
 
-def usable_results(hits: list[_Hit]) -> list[SearchResult]:
+def usable_results(hits: list[Hit]) -> list[SearchResult]:
     """The hits that are web pages, without repeats, as single-line texts of bounded length."""
     results: dict[str, SearchResult] = {}
     for hit in hits:

@@ -1,12 +1,12 @@
 """Random operations must have the same answers on SQLite and on mongomock.
 
-Where mongomock itself differs from MongoDB, the generator keeps away:
+Where mongomock itself differs from MongoDB, this keeps away:
 
 * it compares as Python does, so ``True`` equals 1: booleans and numbers never meet in a field;
 * it ignores updates that do not fit the document, or fails at them with a ``TypeError``, where
   MongoDB refuses them: what our engine refuses is not asked of it;
-* it takes null for missing in ``$max``, where to MongoDB null is less than any number: both end in
-  the same value, so nothing needs to be left out for that.
+* its ``$max`` fails with a ``TypeError`` at null, which to MongoDB is less than any number: an
+  example ends there.
 
 And where the port leaves the answer open: every order ends with ``_id``, fields that are sorted by
 hold one type, and ``insert_many`` ignores duplicates.
@@ -228,7 +228,11 @@ async def compare(ours: Collection, theirs: Collection, operations: list[Step]) 
             expected = await answer(operation, ours)
         except ValueError:
             continue  # refused, so nothing may have happened: the comparison below sees to it
-        assert expected == await answer(operation, theirs), operation
+        try:
+            assert expected == await answer(operation, theirs), operation
+        except TypeError:
+            assert "$max" in operation.text
+            return
         assert await answer(everything, ours) == await answer(everything, theirs), operation
     assert await answer(everything, ours) == await answer(everything, theirs)
 

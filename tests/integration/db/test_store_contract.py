@@ -29,14 +29,14 @@ async def ids_of(collection: Collection, where: Filter) -> str:
 
 
 async def is_real_server(database: MongoDatabase) -> bool:
-    """Whether this is MongoDB itself, which unlike its stand-ins tells the commit it is built of."""
+    """Whether this is MongoDB itself: its stand-ins do not tell the commit they are built of."""
     return "gitVersion" in await database._database.command("buildInfo")
 
 
 async def test_a_document_comes_back_as_it_was_inserted(things: Collection) -> None:
     document: Document = {
         "_id": "a",
-        "text": 'quotes " \' \\ \\u0000 and more: äöü İı 🎉 \u2028',
+        "text": "quotes \" ' \\ \\u0000 and more: äöü İı 🎉 \u2028",
         "nul": "before\0\0\\\0after\ufdd0\ufdd2",
         "empty": "",
         "integer": -(2**63),
@@ -358,9 +358,7 @@ async def test_of_fifty_racing_claims_exactly_one_wins(things: Collection) -> No
 
 async def test_concurrent_increments_all_count(things: Collection) -> None:
     await things.insert_one({"_id": "a", "n": 0})
-    await asyncio.gather(
-        *(things.update_one({"_id": "a"}, {"$inc": {"n": 1}}) for _ in range(200))
-    )
+    await asyncio.gather(*(things.update_one({"_id": "a"}, {"$inc": {"n": 1}}) for _ in range(200)))
     assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": 200}
 
 
@@ -559,9 +557,7 @@ async def test_windows_and_orders_that_make_no_sense_are_refused(things: Collect
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'a"b', "$a", "a.b", "Tasks", "sqlite_master", "_a"])
-async def test_a_name_that_cannot_be_a_collection_is_refused(
-    database: Database, name: str
-) -> None:
+async def test_a_name_that_cannot_be_a_collection_is_refused(database: Database, name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a collection"):
         database.collection(name)
 
