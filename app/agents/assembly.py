@@ -6,6 +6,7 @@ from app.agents.peer_agent import PeerAgent
 from app.agents.registry import AgentRegistry
 from app.agents.routing import Router
 from app.agents.spec import AgentDependencies
+from app.agents.tracing import check_tracing_variables
 from app.core.clock import Clock, utc_now
 from app.core.config import Settings
 from app.llm.client import LLMClient
@@ -20,7 +21,12 @@ def build_peer_agent(
     registry: AgentRegistry | None = None,
     clock: Clock = utc_now,
 ) -> PeerAgent:
-    """The peer agent over all agents of ``registry``; the local router routes where offline."""
+    """The peer agent over all agents of ``registry``; the local router routes where offline.
+
+    Raises:
+        ConfigurationError: the environment asks LangGraph for what it no longer does.
+    """
+    check_tracing_variables()
     registry = registry or AgentRegistry()
     dependencies = AgentDependencies(settings=settings, llm=llm, search=search)
     router: Router

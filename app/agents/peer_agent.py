@@ -5,7 +5,6 @@ that a repeated attempt goes on where the last one stopped. The graph has no che
 retry policy: what is durable is in the store, and the caller decides about attempts.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,6 @@ from typing import TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
-from langsmith import tracing_context
 
 from app.agents.registry import AgentRegistry
 from app.agents.routing import Router, RoutingDecision, TaskClassification, choose_agent
@@ -27,6 +25,7 @@ from app.agents.steps import (
     requested_decision,
     router_run,
 )
+from app.agents.tracing import allowed_tracing
 from app.core.clock import Clock, utc_now
 from app.models.domain.agent_run import AgentRun, TokenUsage
 
@@ -117,7 +116,7 @@ class PeerAgent:
             min_confidence=self._min_confidence,
             clock=self._clock,
         )
-        with tracing_context(enabled=_operator_wants_traces()):
+        with allowed_tracing():
             state = await self._graph.ainvoke(PeerAgentState(), context=context)
         return PeerAgentOutcome(
             classification=state["decision"].classification,
@@ -198,9 +197,3 @@ async def execute_agent(
             )
         )
     return {"executor_run": run, "output": output_of(run)}
-
-
-def _operator_wants_traces() -> bool:
-    # LangGraph brings LangSmith along, which uploads prompts when a variable of its own asks for
-    # it. Its older names may be left over from other projects, so only the documented one counts.
-    return os.environ.get("LANGSMITH_TRACING", "").casefold() == "true"

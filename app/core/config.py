@@ -370,7 +370,9 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(
         120,
         ge=1,
-        description="Requests one API key, or one address, may make in a minute.",
+        description=(
+            "Requests one API key, or one address, may make in a minute. Checked, not yet enforced."
+        ),
         json_schema_extra=_ACCESS,
     )
 

@@ -3,7 +3,6 @@
 from app.core.config import Settings
 from app.db.database import Database
 from app.db.instrumented import InstrumentedDatabase
-from app.db.mongo import MongoDatabase
 from app.db.sqlite import SqliteDatabase
 
 
@@ -17,6 +16,9 @@ async def connect_database(settings: Settings) -> Database:
         StoreUnavailableError: the SQLite file cannot be opened.
     """
     if settings.mongo_uri is not None:
+        # A quarter of a second that a process on SQLite need not spend.
+        from app.db.mongo import MongoDatabase
+
         mongo = MongoDatabase.connect(settings.mongo_uri.get_secret_value(), settings)
         return InstrumentedDatabase(mongo)
     return InstrumentedDatabase(await SqliteDatabase.open(settings.sqlite_path, settings))

@@ -42,7 +42,7 @@ celery_app.conf.update(imports=("app.worker.tasks",))
 
 @signals.setup_logging.connect
 def _configure_logging(**_: object) -> None:
-    # Having this connected also keeps Celery from setting up logging of its own.
+    # That this is connected keeps Celery from setting up logging of its own.
     configure_logging(settings, process="worker")
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -50,6 +50,8 @@ def _configure_logging(**_: object) -> None:
 
 @signals.worker_init.connect
 def _start_runtime(**_: object) -> None:
+    # Celery sets up logging only after this; what is said until then is said in the same form.
+    _configure_logging()
     logger.info("settings_loaded", **settings.sanitised())
     if settings.worker_metrics_port is not None:
         start_http_server(settings.worker_metrics_port, addr=settings.host)

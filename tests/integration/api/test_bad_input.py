@@ -88,7 +88,7 @@ BAD_BODIES: dict[str, tuple[bytes, str, str]] = {
     "endless number": (b'{"task": ' + b"1" * 10_000 + b"}", "body", "not valid JSON"),
     "a list": (b'[{"task": "write a poem"}]', "body", "must be a JSON object"),
     "a string": (b'"write a poem"', "body", "must be a JSON object"),
-    "null": (b"null", "body", "required"),
+    "null": (b"null", "body", "must be a JSON object"),
 }
 
 

@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+from app.agents.assembly import build_peer_agent
+from app.core.config import load_settings
+from app.core.errors import ConfigurationError
+from app.llm.offline import OfflineClient
 from tests.support.model_server import ModelServer
 
 RUN_ONE_TASK = """
@@ -47,7 +51,6 @@ def requests_sent(server: ModelServer, **variables: str) -> int:
         {},
         {"LANGCHAIN_TRACING_V2": "true"},
         {"LANGSMITH_TRACING_V2": "true"},
-        {"LANGCHAIN_TRACING": "true", "LANGCHAIN_TRACING_V2": "true"},
         {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "true"},
     ],
 )
@@ -59,3 +62,14 @@ def test_no_trace_is_sent_by_default_or_by_a_variable_left_over_from_elsewhere(
 
 def test_an_operator_who_asks_for_traces_gets_them(server: ModelServer) -> None:
     assert requests_sent(server, LANGSMITH_TRACING="true") > 0
+
+
+@pytest.mark.parametrize("name", ["LANGCHAIN_TRACING", "LANGCHAIN_HANDLER"])
+def test_a_variable_that_would_break_every_task_is_refused_at_the_start(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(ConfigurationError, match=f"{name} is set.*unset it"):
+        build_peer_agent(load_settings(), OfflineClient(), None)
+    monkeypatch.setenv(name, "false")
+    build_peer_agent(load_settings(), OfflineClient(), None)
