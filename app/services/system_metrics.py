@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.core.clock import Clock
 from app.db.repositories.tasks import TaskRepository
+from app.models.domain.task import TaskStatus
 
 LATENCY_SAMPLE = 200
 
@@ -25,20 +26,20 @@ class SystemMetrics:
 async def read_system_metrics(
     tasks: TaskRepository, agent_names: Iterable[str], clock: Clock
 ) -> SystemMetrics:
-    """Count by index; latencies are those of the latest two hundred completed tasks of today."""
+    """Count by index; latencies are those of the completed among today's latest 200 tasks."""
     midnight = clock().replace(hour=0, minute=0, second=0, microsecond=0)
     names = [*agent_names, None]
-    pending, completed, counts = await asyncio.gather(
+    pending, ended, counts = await asyncio.gather(
         tasks.count_queued(),
-        tasks.find_completed_since(midnight, limit=LATENCY_SAMPLE),
+        tasks.find_ended_since(midnight, limit=LATENCY_SAMPLE),
         asyncio.gather(
             *(tasks.count_created_since(midnight, selected_agent=name) for name in names)
         ),
     )
     latencies = [
         int((task.completed_at - task.created_at).total_seconds() * 1000)
-        for task in completed
-        if task.completed_at is not None
+        for task in ended
+        if task.status is TaskStatus.COMPLETED and task.completed_at is not None
     ]
     return SystemMetrics(
         pending_tasks=pending,

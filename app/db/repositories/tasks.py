@@ -26,7 +26,8 @@ INDEXES = (
     Index((("selected_agent", 1), ("created_at", 1))),
     Index((("status", 1), ("deadline_at", 1))),
     # What recovery looks for is a small part of all tasks, and so are these indexes: only queued
-    # tasks have a `next_dispatch_at`, and only those that somebody holds have a lease.
+    # tasks have a `next_dispatch_at`, and only those that somebody holds have a lease. So the
+    # queries name no status: with one, SQLite takes the index above and sorts.
     Index((("next_dispatch_at", 1),), sparse=True),
     Index((("lease.expires_at", 1),), sparse=True),
     Index((("completed_at", 1),), sparse=True),
@@ -221,7 +222,7 @@ class TaskRepository:
         """Tasks whose worker has gone silent, longest silent first."""
         return _all(
             await self._tasks.find(
-                {"lease.expires_at": {"$lte": now}, "status": TaskStatus.PROCESSING.value},
+                {"lease.expires_at": {"$lte": now}},
                 sort=(("lease.expires_at", 1),),
                 limit=limit,
             )
@@ -231,7 +232,7 @@ class TaskRepository:
         """Queued tasks that it is time to publish (again), most overdue first."""
         return _all(
             await self._tasks.find(
-                {"next_dispatch_at": {"$lte": now}, "status": TaskStatus.QUEUED.value},
+                {"next_dispatch_at": {"$lte": now}},
                 sort=(("next_dispatch_at", 1),),
                 limit=limit,
             )
@@ -266,13 +267,11 @@ class TaskRepository:
             {"selected_agent": selected_agent, "created_at": {"$gte": moment}}
         )
 
-    async def find_completed_since(self, moment: datetime, *, limit: int) -> list[Task]:
-        """The latest tasks of all owners that were completed since ``moment``."""
+    async def find_ended_since(self, moment: datetime, *, limit: int) -> list[Task]:
+        """The latest tasks of all owners that ended since ``moment``, however they did."""
         return _all(
             await self._tasks.find(
-                {"completed_at": {"$gte": moment}, "status": TaskStatus.COMPLETED.value},
-                sort=(("completed_at", -1),),
-                limit=limit,
+                {"completed_at": {"$gte": moment}}, sort=(("completed_at", -1),), limit=limit
             )
         )
 

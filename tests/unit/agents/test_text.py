@@ -75,3 +75,8 @@ def test_a_summary_has_no_markdown_marks() -> None:
     assert plain_line("## **Bees** fly to [home](https://x.example) with `snake_case`") == (
         "Bees fly to home with snake_case"
     )
+
+
+def test_a_long_summary_is_cut_between_two_words() -> None:
+    summary = plain_line("word " * 100)
+    assert summary == "word " * 38 + "word…"
