@@ -50,15 +50,19 @@ class Subscription:
         with contextlib.suppress(asyncio.QueueFull):
             self._queue.put_nowait(None)
 
+    def clear(self) -> None:
+        """Forget what came so far."""
+        self._lossy = False
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
     async def next(self, timeout: float) -> tuple[TaskEvent, EventId | None] | None:
         """The next announcement; ``None`` when it is time to read the stored events again.
 
         That is after ``timeout`` seconds of silence, or when announcements were lost.
         """
         if self._lossy:
-            self._lossy = False
-            while not self._queue.empty():
-                self._queue.get_nowait()
+            self.clear()
             return None
         try:
             async with asyncio.timeout(timeout):
@@ -71,19 +75,25 @@ class Subscription:
 
 
 class EventHub:
-    """Keeps the subscription; give it :meth:`run` as a background task."""
+    """Keeps the subscription; give it :meth:`run` as a background task.
+
+    Only that task talks to Redis. A watcher that comes or goes says so and does not wait for the
+    connection: if it is cancelled in the middle, the connection that all share is not disturbed.
+    """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._keys = EventKeys(settings)
-        self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
-        self._confirmed: dict[str, asyncio.Event] = {}
-        self._pubsub: PubSub | None = None
+        self._watchers: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._listening: dict[str, asyncio.Event] = {}
+        self._confirmed: set[str] = set()
+        self._changed: asyncio.Queue[str] = asyncio.Queue()
+        self._is_connected = False
 
     @property
     def is_connected(self) -> bool:
         """Whether announcements arrive at present."""
-        return self._pubsub is not None
+        return self._is_connected
 
     @asynccontextmanager
     async def subscription(self, task_id: str) -> AsyncIterator[Subscription]:
@@ -93,89 +103,95 @@ class EventHub:
         """
         channel = self._keys.channel(task_id)
         subscription = Subscription()
-        first = not self._subscriptions[channel]
-        self._subscriptions[channel].add(subscription)
+        self._watchers[channel].add(subscription)
+        listening = self._listening.setdefault(channel, asyncio.Event())
+        self._changed.put_nowait(channel)
         try:
-            if first:
-                self._confirmed[channel] = asyncio.Event()
-                await self._subscribe(channel)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
-                    await self._confirmed[channel].wait()
+            if self._is_connected:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
+                        await listening.wait()
+            # What came until now is in the store or the stream, which the watcher reads next.
+            subscription.clear()
             yield subscription
         finally:
-            self._subscriptions[channel].discard(subscription)
-            if not self._subscriptions[channel]:
-                del self._subscriptions[channel]
-                self._confirmed.pop(channel, None)
-                await self._unsubscribe(channel)
+            self._watchers[channel].discard(subscription)
+            if not self._watchers[channel]:
+                del self._watchers[channel], self._listening[channel]
+                self._changed.put_nowait(channel)
 
     async def run(self) -> None:
         """Receive until cancelled, connecting again whenever the connection is lost."""
         try:
             while True:
                 try:
-                    await self._receive()
-                except (RedisError, OSError, UnicodeDecodeError) as error:
-                    # Whoever reaches Redis can publish bytes that are no text; that ends the
-                    # connection and must not end us.
+                    await self._listen()
+                except (RedisError, OSError) as error:
                     logger.warning("event_subscription_lost", error=repr(error))
-                self._drop_connection()
+                self._lose_connection()
                 await asyncio.sleep(RECONNECT_SECONDS)
         finally:
-            self._drop_connection()
+            self._lose_connection()
             await self._redis.aclose()
 
-    async def _receive(self) -> None:
+    async def _listen(self) -> None:
         async with self._redis.pubsub() as pubsub:
             # A subscription that is always there keeps the connection in listening state.
             await pubsub.subscribe(self._keys.channel(_KEEPALIVE))
-            # No await between the next two lines: who comes in later subscribes by itself.
-            self._pubsub = pubsub
-            waiting = set(self._subscriptions)
-            if waiting:
-                await pubsub.subscribe(*waiting)
-            while True:
-                message = await pubsub.get_message(timeout=LISTEN_SECONDS)
-                if message is not None:
-                    self._handle(message, waiting)
+            self._is_connected = True
+            for channel in self._watchers:
+                self._changed.put_nowait(channel)
+            following = asyncio.create_task(self._follow_watchers(pubsub))
+            try:
+                while not following.done():
+                    message = await pubsub.get_message(timeout=LISTEN_SECONDS)
+                    if message is not None:
+                        self._handle(message)
+                await following
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
 
-    def _handle(self, message: dict[str, str], waiting: set[str]) -> None:
+    async def _follow_watchers(self, pubsub: PubSub) -> None:
+        subscribed: set[str] = set()
+        while True:
+            channel = await self._changed.get()
+            is_watched = channel in self._watchers
+            if is_watched and channel in self._confirmed:
+                # The last watcher left and another came before we got to unsubscribe.
+                self._listening[channel].set()
+            elif is_watched and channel not in subscribed:
+                subscribed.add(channel)
+                await pubsub.subscribe(channel)
+            elif not is_watched and channel in subscribed:
+                subscribed.discard(channel)
+                self._confirmed.discard(channel)
+                await pubsub.unsubscribe(channel)
+
+    def _handle(self, message: dict[str, str]) -> None:
         channel = message["channel"]
-        if message["type"] == "subscribe":
-            if channel in self._confirmed:
-                self._confirmed[channel].set()
-            if channel in waiting:
-                # These were deaf until now and must look at what they missed.
-                waiting.discard(channel)
-                self._interrupt(channel)
+        if message["type"] == "subscribe" and channel in self._listening:
+            self._confirmed.add(channel)
+            self._listening[channel].set()
+            # Whoever did not wait for this must look at what was announced meanwhile.
+            self._interrupt(channel)
         elif message["type"] == "message":
             try:
                 announcement = decode_announcement(message["data"])
             except (ValueError, KeyError):
                 logger.warning("foreign_message_on_event_channel", channel=channel)
                 return
-            for subscription in self._subscriptions.get(channel, ()):
+            for subscription in self._watchers.get(channel, ()):
                 subscription.push(announcement)
 
     def _interrupt(self, channel: str) -> None:
-        for subscription in self._subscriptions.get(channel, ()):
+        for subscription in self._watchers.get(channel, ()):
             subscription.interrupt()
 
-    def _drop_connection(self) -> None:
-        self._pubsub = None
-        for event in self._confirmed.values():
-            event.clear()
-        for channel in self._subscriptions:
+    def _lose_connection(self) -> None:
+        self._is_connected = False
+        self._confirmed.clear()
+        for listening in self._listening.values():
+            listening.clear()
+        for channel in self._watchers:
             self._interrupt(channel)
-
-    async def _subscribe(self, channel: str) -> None:
-        if self._pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
-                # A dead connection shows itself to the receiving side, which then subscribes anew.
-                await self._pubsub.subscribe(channel)
-
-    async def _unsubscribe(self, channel: str) -> None:
-        if self._pubsub is not None and channel not in self._subscriptions:
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.unsubscribe(channel)

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from app.core.config import Settings
 from app.core.errors import EventBusUnavailableError
 from app.core.logging import get_logger
+from app.messaging.redis import command_deadline
 from app.models.domain.event import EventId, EventKind, TaskEvent
 
 logger = get_logger("events")
@@ -116,7 +117,8 @@ class EventPublisher:
             ]
             previous = event.id
         try:
-            last: str = await self._script(keys=[self._keys.stream(task_id)], args=arguments)
+            async with command_deadline():
+                last: str = await self._script(keys=[self._keys.stream(task_id)], args=arguments)
         except (RedisError, OSError) as error:
             # With Redis stalled each call takes as long as its timeout. The work must not wait
             # for that again and again, so for a moment we do not even try.
@@ -141,10 +143,11 @@ class EventStreamReader:
             EventBusUnavailableError: Redis does not answer.
         """
         try:
-            entries = await cast(
-                "Awaitable[list[tuple[str, dict[str, str]]]]",
-                self._redis.xrange(self._keys.stream(task_id), min=f"({after}"),
-            )
+            async with command_deadline():
+                entries = await cast(
+                    "Awaitable[list[tuple[str, dict[str, str]]]]",
+                    self._redis.xrange(self._keys.stream(task_id), min=f"({after}"),
+                )
         except (RedisError, OSError) as error:
             raise EventBusUnavailableError("The event stream is not available.") from error
         return [

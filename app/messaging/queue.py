@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from app.core.config import Settings
 from app.core.errors import AppError, EventBusUnavailableError
 from app.core.logging import get_logger
+from app.messaging.redis import command_deadline
 
 logger = get_logger("queue")
 
@@ -163,6 +164,7 @@ class QueueDepth:
         if not self._known:
             return None
         try:
-            return int(await self._redis.llen(self._key))
+            async with command_deadline():
+                return int(await self._redis.llen(self._key))
         except (RedisError, OSError) as error:
             raise EventBusUnavailableError("Redis is not available.") from error

@@ -42,6 +42,7 @@ def make_settings(data_dir: Path, redis_url: str, **values: object) -> Settings:
         "sweep_interval_seconds": 0.2,
         "sse_poll_seconds": 0.5,
         "retry_backoff_seconds": 0,
+        "sqlite_synchronous": "NORMAL",  # tests end no machine's power
     }
     return Settings.model_validate({**defaults, **values})
 

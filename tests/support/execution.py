@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 from redis.asyncio import Redis
 
 from app.agents.assembly import build_peer_agent
+from app.agents.peer_agent import PeerAgent
 from app.agents.registry import AgentRegistry
 from app.agents.spec import Agent, AgentDependencies, AgentSpec
 from app.core.clock import utc_now
@@ -41,6 +43,12 @@ def agent_spec(agent: Agent) -> AgentSpec:
         examples=("do the test",),
         build=build,
     )
+
+
+@cache
+def built_in_agents(settings: Settings) -> PeerAgent:
+    """The offline peer agent. It learns for a moment when it is made, so tests share it."""
+    return build_peer_agent(settings, OfflineClient(), None)
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ async def in_process_worker(
     )
     execution = ExecutionParts(
         repositories=repositories,
-        peer_agent=build_peer_agent(settings, OfflineClient(), None),
+        peer_agent=built_in_agents(Settings.model_construct()),
         publisher=publisher,
         leases=leases,
         retry_policy=policy,

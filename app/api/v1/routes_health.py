@@ -1,5 +1,7 @@
 """Probes: for load balancers, for supervisors and for people. They need no key."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
@@ -16,18 +18,21 @@ from app.models.api.responses import (
 router = APIRouter(prefix="/health", tags=["system"])
 
 
+def _line(example: str) -> dict[str, Any]:
+    return {"content": {"text/plain": {"schema": {"type": "string"}, "example": example}}}
+
+
 @router.get(
     "",
     operation_id="getHealth",
     summary="One line for people and load balancers",
-    response_class=PlainTextResponse,
+    response_class=Response,
     responses={
-        200: {
-            "content": {
-                "text/plain": {"example": "ok | mongo=up | redis=up | env=local"},
-            }
+        200: _line("ok | mongo=up | redis=up | env=local"),
+        503: {
+            "description": "Tasks cannot be accepted at present.",
+            **_line("unavailable | mongo=down | redis=up | env=local"),
         },
-        503: {"description": "Tasks cannot be accepted at present."},
     },
 )
 async def get_health(parts: Parts) -> PlainTextResponse:

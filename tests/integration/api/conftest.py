@@ -1,20 +1,38 @@
 """The API over real HTTP, on the parts of one test."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, redirect_stdout
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.db.repositories import Repositories
-from tests.support.api_server import running_api
+from app.main import create_app
+from tests.support.api_server import running_app
 from tests.support.execution import InProcessWorker, in_process_worker
+from tests.support.log_lines import LogLines
 
 
 @pytest.fixture
-def api_url(settings: Settings) -> Iterator[str]:
-    """The API with the test's settings."""
-    with running_api(settings) as url:
+def app(settings: Settings) -> FastAPI:
+    """The application that is served; a test may hand it other parts."""
+    return create_app(settings)
+
+
+@pytest.fixture
+def log() -> LogLines:
+    """The log of the API, and of the worker beside it."""
+    return LogLines()
+
+
+@pytest.fixture
+def api_url(app: FastAPI, log: LogLines) -> Iterator[str]:
+    """Where the application is served."""
+    with ExitStack() as running:
+        with redirect_stdout(log):
+            url = running.enter_context(running_app(app))
         yield url
 
 

@@ -138,7 +138,7 @@ class TestTheStream:
             live = await events_of(frames)
         late = await watch(client, task_id)
         assert late[1:] == live
-        assert len(live) > 5
+        assert {event.event for event in live} == {None, "step", "token"}
 
     async def test_a_failed_task_ends_its_stream_with_failed(
         self, client: httpx2.AsyncClient, worker: InProcessWorker
@@ -228,7 +228,7 @@ class TestComingBack:
     @pytest.mark.parametrize("form", ["header", "query"])
     @pytest.mark.parametrize(
         "malformed",
-        ["x", "1", "1-", "-1", "1-0-0", " 1-0 x", "1_000-0", "+1-0", "1" * 10 + "-0", "$", "0x1-0"],
+        ["x", "1", "1-", "-1", "1-0-0", "1-0 x", "1_000-0", "+1-0", "1" * 10 + "-0", "$", "0x1-0"],
     )
     async def test_a_malformed_position_is_refused(
         self, client: httpx2.AsyncClient, form: str, malformed: str
@@ -342,8 +342,9 @@ class TestWatchers:
             events = await events_of(frames)
         assert_in_order(events)
         assert statuses(events) == ["processing", "completed"]
-        told = [event.json["number"] for event in events if event.event == "step"][2:]
-        assert told == list(range(steps))
+        told = [event.json for event in events if event.event == "step"]
+        numbers = [step["number"] for step in told if step["name"] == "talked"]
+        assert numbers == list(range(steps))
 
     async def test_a_client_that_goes_in_the_middle_of_a_flood_leaves_nothing_behind(
         self, client: httpx2.AsyncClient, worker: InProcessWorker

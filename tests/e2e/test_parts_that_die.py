@@ -1,0 +1,168 @@
+"""One part of a running system dies or stalls, and no task is lost, doubled or left behind."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx2
+import pytest
+
+from tests.support.model_server import ModelServer
+from tests.support.sse import Frame, next_event, open_stream, statuses, watch
+from tests.support.system import RunningSystem, running_system, store_of
+from tests.support.tasks_over_http import client_of, post_task, task_at_end
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.xdist_group("parts_that_die")
+
+QUICKLY_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def slow_model() -> Iterator[ModelServer]:
+    """A model whose articles take a second or two to stream."""
+    with ModelServer(token_delay=0.03) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def system(
+    slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningSystem]:
+    """A system that goes through all of this."""
+    with running_system(
+        tmp_path_factory.mktemp("restless") / "data",
+        OPENAI_BASE_URL=slow_model.base_url,
+        LEASE_SECONDS="3",
+        SWEEP_INTERVAL_SECONDS="0.5",
+    ) as system:
+        yield system
+
+
+@pytest.fixture
+async def client(system: RunningSystem) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of that system."""
+    async with client_of(system.url) as client:
+        yield client
+
+
+async def post_articles(client: httpx2.AsyncClient, count: int, subject: str) -> list[str]:
+    """Submit writing tasks, which take the model a while."""
+    return [
+        await post_task(client, f"Write article {number} about {subject}")
+        for number in range(count)
+    ]
+
+
+async def assert_done_once(
+    system: RunningSystem, client: httpx2.AsyncClient, task_ids: list[str]
+) -> None:
+    """Wait for the tasks' completion; each has one run of its executor and one answer."""
+    for task_id in task_ids:
+        task = await task_at_end(client, task_id, within=30)
+        assert task["status"] == "completed", task["error"]
+    async with store_of(system.data_dir) as store:
+        for task_id in task_ids:
+            runs = await store.agent_runs.list_for_task(task_id)
+            assert [run.agent_role for run in runs] == ["router", "executor"]
+            messages = await store.messages.list_for_task(task_id)
+            assert [message.role for message in messages] == ["user", "assistant"]
+    completed = [line["task_id"] for line in system.lines("task_completed")]
+    assert [completed.count(task_id) for task_id in task_ids] == [1] * len(task_ids)
+
+
+def assert_in_order(events: list[Frame]) -> None:
+    """Every event came once, and behind those before it."""
+    ids = [tuple(int(part) for part in (event.id or "").split("-")) for event in events]
+    assert ids == sorted(set(ids))
+
+
+async def test_tasks_of_a_killed_worker_are_finished_by_its_successor(
+    system: RunningSystem, client: httpx2.AsyncClient
+) -> None:
+    task_ids = await post_articles(client, 4, "rivers")
+    for task_id in task_ids:
+        async with open_stream(client, task_id) as frames:
+            while (await next_event(frames)).event != "token":
+                pass
+
+    killed = await asyncio.to_thread(system.kill_child, "worker-1")
+    await asyncio.to_thread(system.wait_for_successor, "worker-1", killed)
+
+    assert system.lines("child_died", name="worker-1")[-1]["reason"] == "signal SIGKILL"
+    await assert_done_once(system, client, task_ids)
+    for task_id in task_ids:
+        events = await watch(client, task_id)
+        assert_in_order(events)
+        assert statuses(events) == ["queued", "processing", "queued", "processing", "completed"]
+
+
+async def test_a_subscriber_that_comes_back_after_the_apis_death_sees_every_event_once(
+    system: RunningSystem, client: httpx2.AsyncClient
+) -> None:
+    [task_id] = await post_articles(client, 1, "mountains")
+    seen: list[Frame] = []
+    async with open_stream(client, task_id) as frames:
+        while not seen or seen[-1].event != "token":
+            seen.append(await next_event(frames))
+        killed = system.kill_child("api")
+        with pytest.raises(httpx2.TransportError):
+            while True:
+                seen.append(await next_event(frames))
+
+    await asyncio.to_thread(system.wait_for_successor, "api", killed)
+    async with client_of(system.url) as new_client:
+        seen += await watch(new_client, task_id, headers={"Last-Event-ID": seen[-1].id})
+        task = await task_at_end(new_client, task_id)
+
+    assert_in_order(seen)
+    assert statuses(seen) == ["queued", "processing", "completed"]
+    streamed = "".join(event.json["text"] for event in seen if event.event == "token")
+    assert streamed == task["result"]["raw_output"]
+    assert task["attempt"] == 1
+
+
+async def test_tasks_are_accepted_while_valkey_is_dead_and_done_when_it_is_back(
+    system: RunningSystem, client: httpx2.AsyncClient
+) -> None:
+    api, worker = system.pid_of("api"), system.pid_of("worker-1")
+    address = (system.data_dir / "redis.url").read_text()
+    [running] = await post_articles(client, 1, "lakes")
+
+    killed = system.kill_child("valkey")
+    posted = await post_articles(client, 3, "lakes without a broker")
+    await asyncio.to_thread(system.wait_for_successor, "valkey", killed)
+
+    assert (system.data_dir / "redis.url").read_text() == address
+    await assert_done_once(system, client, [running, *posted])
+    assert (system.pid_of("api"), system.pid_of("worker-1")) == (api, worker)
+
+
+async def test_tasks_are_accepted_quickly_while_valkey_is_stalled(
+    system: RunningSystem, client: httpx2.AsyncClient
+) -> None:
+    api, worker = system.pid_of("api"), system.pid_of("worker-1")
+    noticed = len(system.lines("dispatch_failed", process="api"))
+    task_ids: list[str] = []
+    slowest = 0.0
+
+    async def the_api_has_noticed() -> bool:
+        nonlocal slowest
+        began = time.monotonic()
+        task_ids.extend(await post_articles(client, 1, "seas"))
+        slowest = max(slowest, time.monotonic() - began)
+        await asyncio.sleep(0.2)
+        return len(system.lines("dispatch_failed", process="api")) > noticed
+
+    valkey = system.pid_of("valkey")
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        await until(the_api_has_noticed, within=10)
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+
+    assert slowest < QUICKLY_SECONDS
+    await assert_done_once(system, client, task_ids)
+    assert (system.pid_of("api"), system.pid_of("worker-1")) == (api, worker)
