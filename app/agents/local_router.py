@@ -55,7 +55,8 @@ class LocalRouter:
         labelled.sort(key=lambda example: blake2b(example[0].encode()).digest())
         counts = [_grams(text) for text, _ in labelled]
         self._idf = _inverse_document_frequency(counts)
-        vectors = [_unit_vector(grams, self._idf) for grams in counts]
+        self._unseen = max(self._idf.values())
+        vectors = [_unit_vector(grams, self._idf, self._unseen) for grams in counts]
         self._weights = [
             _ridge_regression(vectors, [float(label == wanted) for _, label in labelled])
             for wanted in range(len(self._specs))
@@ -89,7 +90,7 @@ class LocalRouter:
 
     def scores(self, text: str) -> list[float]:
         """How much ``text`` is like each agent's examples, about 0 to 1; last: like no agent's."""
-        vector = _unit_vector(_grams(text), self._idf)
+        vector = _unit_vector(_grams(text), self._idf, self._unseen)
         agents = [
             sum([value * weights[gram] for gram, value in vector.items()])
             for weights in self._weights
@@ -123,10 +124,9 @@ def _inverse_document_frequency(counts: Sequence[Counter[str]]) -> dict[str, flo
     }
 
 
-def _unit_vector(grams: Counter[str], idf: Mapping[str, float]) -> Vector:
+def _unit_vector(grams: Counter[str], idf: Mapping[str, float], unseen: float) -> Vector:
     # A gram no example has tells nothing about which agent is meant, but that there are many of
     # them tells that the text is like no example: they count in the length.
-    unseen = max(idf.values())
     weighted = {
         gram: (1 + math.log(number)) * idf.get(gram, unseen) for gram, number in grams.items()
     }

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -56,7 +57,7 @@ async def subscribed_channels(worker: InProcessWorker) -> set[str]:
     """The tasks that this test's API listens to at Valkey."""
     prefix = f"{worker.settings.redis_global_keyprefix}task_events:"
     channels = await worker.redis.pubsub_channels(f"{prefix}*")
-    return {channel.removeprefix(prefix) for channel in channels} - {"keepalive"}
+    return {str(channel).removeprefix(prefix) for channel in channels} - {"keepalive"}
 
 
 async def until_subscribed(worker: InProcessWorker, task_id: str) -> None:
@@ -239,7 +240,7 @@ class TestComingBack:
         assert error["message"] == "last_event_id: an event id has the form 3-17"
 
 
-def position(form: str, event_id: str) -> dict[str, dict[str, str]]:
+def position(form: str, event_id: str) -> dict[str, Any]:
     """The two ways to say where one left off."""
     if form == "header":
         return {"headers": {"Last-Event-ID": event_id}}
