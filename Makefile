@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := app tests benchmarks scripts
+# Two test processes. Each takes whole files, in order, as tests of a file may share a started system.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 # A uv of our own lives in the same environment, so there "sync" must not remove what it does not know.
 UV := $(shell command -v uv 2>/dev/null)
@@ -27,10 +29,12 @@ run: $(INSTALLED) ## Run the whole system in the foreground (HOST, PORT, DATA_DI
 
 test: $(INSTALLED) ## Run every test and measure the coverage (ARGS="-k name" narrows it down)
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(if $(ARGS),,total=$$($(BIN)/coverage report --format=total); status=$$?; \
+	  echo "Coverage of app/: $$total %"; exit $$status)
 
 coverage: test ## Run every test and show which lines they miss
-	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 check: $(INSTALLED) ## Check format, lint, types, import contracts and generated files

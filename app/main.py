@@ -26,7 +26,8 @@ from app.api.v1 import (
 from app.core.background import start_background
 from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
-from app.core.errors import ConfigurationError, StoreUnavailableError
+from app.core.errors import ConfigurationError
+from app.core.garbage import exempt_startup_objects
 from app.core.logging import configure_logging, get_logger
 from app.db.connect import connect_database
 from app.db.repositories import Repositories
@@ -36,11 +37,10 @@ from app.messaging.queue import PUBLISH_TIMEOUT_SECONDS, Dispatcher, make_celery
 from app.messaging.redis import connect_redis, connect_redis_for_listening
 from app.services.dispatching import record_dispatches
 from app.services.health import HealthProbe
+from app.services.indexes import ensure_indexes
 from app.services.streaming import StreamingParts
 
 logger = get_logger("api")
-
-STORE_RETRY_SECONDS = 1.0
 
 
 class LifespanState(TypedDict):
@@ -58,7 +58,9 @@ def create_app(settings: Settings) -> FastAPI:
         logger.info("settings_loaded", **settings.sanitised())
         _warn_if_open(settings)
         async with contextlib.AsyncExitStack() as resources:
-            yield {"parts": await _open_parts(settings, resources)}
+            parts = await _open_parts(settings, resources)
+            exempt_startup_objects()
+            yield {"parts": parts}
 
     app = FastAPI(
         title=settings.app_name,
@@ -101,7 +103,7 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
     background = [
         start_background(dispatcher.run(), name="dispatcher"),
         start_background(hub.run(), name="event_hub"),
-        start_background(_ensure_indexes(repositories), name="ensure_indexes"),
+        start_background(ensure_indexes(repositories), name="ensure_indexes"),
     ]
     resources.push_async_callback(_cancel, background)
     return ApiParts(
@@ -118,18 +120,6 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
         health=HealthProbe(database, redis, settings),
         clock=utc_now,
     )
-
-
-async def _ensure_indexes(repositories: Repositories) -> None:
-    # In the background: with the store away the API still starts, and answers 503 until it is back.
-    while True:
-        try:
-            await repositories.ensure_indexes()
-        except StoreUnavailableError as error:
-            logger.warning("store_not_ready", error=error.message)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
-        else:
-            return
 
 
 async def _cancel(background: list[asyncio.Task[None]]) -> None:

@@ -4,58 +4,21 @@ The descriptions and groups below are the source of ``.env.example`` and
 ``docs/configuration.md``; ``make generate`` rewrites both and ``make check`` compares them.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
+from app.core.setting_types import BrokerUrl, HttpUrl, JsonList, MongoUrl, RedisUrl
 
 MASK = "********"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 EMBEDDED_REDIS_URL_FILE = "redis.url"
 """In ``DATA_DIR`` while ``orchestrator up`` runs: where its Valkey listens, password included."""
 
-
-def _url_of(*schemes: str) -> AfterValidator:
-    """Check a secret URL's scheme; its text stays secret, since it may hold a password."""
-
-    def check(value: SecretStr) -> SecretStr:
-        scheme, separator, _ = value.get_secret_value().partition("://")
-        if not separator or scheme not in schemes:
-            raise ValueError(f"must be a URL with one of the schemes {', '.join(schemes)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _json_list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, list):
-        raise ValueError('must be a JSON list of strings, e.g. ["one","two"]')
-    return parsed
-
-
-MongoUrl = Annotated[SecretStr, _url_of("mongodb", "mongodb+srv")]
-RedisUrl = Annotated[SecretStr, _url_of("redis", "rediss", "unix")]
-BrokerUrl = Annotated[SecretStr, _url_of("redis", "rediss", "redis+socket", "sentinel", "amqp")]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-JsonList = BeforeValidator(_json_list)
 
 _SERVER: dict[str, Any] = {"group": "Service"}
 _STORE: dict[str, Any] = {"group": "Store"}
@@ -128,7 +91,10 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65535,
-        description="Port for a worker's own Prometheus metrics; unset: none.",
+        description=(
+            "Port for a worker's own Prometheus metrics; unset: none. `orchestrator up` gives each"
+            " further worker the next port."
+        ),
         json_schema_extra=_SERVER,
     )
     prometheus_enabled: bool = Field(

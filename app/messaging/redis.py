@@ -40,6 +40,8 @@ def connect_redis_for_listening(settings: Settings) -> Redis:
     return Redis.from_url(
         settings.resolve_redis_url(),
         decode_responses=True,
+        # Whoever reaches Redis can publish bytes that are no text. They must not stop the hub.
+        encoding_errors="replace",
         socket_timeout=None,
         socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
         socket_keepalive=True,

@@ -100,11 +100,14 @@ def _worker_spec(number: int, settings: Settings, environment: dict[str, str]) -
         ready_file.parent.mkdir(mode=0o700, exist_ok=True)
         ready_file.unlink(missing_ok=True)
 
+    own = {READY_FILE_VARIABLE: str(ready_file)}
+    if settings.worker_metrics_port is not None:
+        own["WORKER_METRICS_PORT"] = str(settings.worker_metrics_port + number - 1)
     return ChildSpec(
         name=f"worker-{number}",
         command=_own_command("worker"),
         is_ready=lambda: _has_content(ready_file),
-        environment={**environment, READY_FILE_VARIABLE: str(ready_file)},
+        environment={**environment, **own},
         stop_seconds=settings.shutdown_grace_seconds + _STOP_MARGIN_SECONDS,
         before_start=forget_predecessor,
     )

@@ -17,7 +17,6 @@ from app.agents.assembly import build_peer_agent
 from app.core.background import start_background
 from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.errors import StoreUnavailableError
 from app.core.ids import new_worker_id
 from app.core.logging import get_logger
 from app.db.connect import connect_database
@@ -28,6 +27,7 @@ from app.messaging.queue import PUBLISH_TIMEOUT_SECONDS, Dispatcher, QueueDepth,
 from app.messaging.redis import connect_redis
 from app.services.dispatching import record_dispatches
 from app.services.execution import ExecutionParts, execute
+from app.services.indexes import ensure_indexes
 from app.services.lease_keeper import LeaseKeeper
 from app.services.recovery import RecoveryParts, run_sweeps
 from app.services.retry import RetryPolicy
@@ -36,7 +36,6 @@ logger = get_logger("worker")
 
 Result = TypeVar("Result")
 
-STORE_RETRY_SECONDS = 1.0
 HAND_BACK_SECONDS = 3.0
 
 
@@ -98,7 +97,7 @@ class WorkerRuntime:
         database = await connect_database(settings)
         self._resources.push_async_callback(database.close)
         repositories = Repositories.over(database)
-        await _ensure_indexes(repositories)
+        await ensure_indexes(repositories)
 
         llm = connect_llm(settings)
         self._resources.push_async_callback(llm.close)
@@ -154,15 +153,3 @@ class WorkerRuntime:
             background.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._resources.aclose()
-
-
-async def _ensure_indexes(repositories: Repositories) -> None:
-    while True:
-        try:
-            await repositories.ensure_indexes()
-        except StoreUnavailableError as error:
-            # A worker without a store can do nothing but wait for it; it is not a reason to die.
-            logger.warning("store_not_ready", error=error.message)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
-        else:
-            return

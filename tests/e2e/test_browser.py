@@ -10,8 +10,6 @@ from tests.support.browser import PageServer, browser_on
 from tests.support.system import RunningSystem
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("offline")
-
 # EventSource connects again by itself after every end; only a 204 makes it stop (readyState 2).
 PAGE = """\
 <!doctype html>

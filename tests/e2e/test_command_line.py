@@ -8,12 +8,8 @@ import pytest
 
 from tests.support.system import COMMAND, RunningSystem, environment_of
 
-pytestmark = pytest.mark.xdist_group("offline")
 
-
-def orchestrator(
-    *arguments: str, environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
+def orchestrator(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],

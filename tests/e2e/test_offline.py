@@ -12,8 +12,6 @@ from tests.support.system import RunningSystem, store_of
 from tests.support.tasks_over_http import client_of, count_tasks, get_task, post_task
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.xdist_group("offline")
-
 
 @pytest.fixture
 async def client(offline_system: RunningSystem, api_key: str) -> AsyncIterator[httpx2.AsyncClient]:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -13,9 +14,6 @@ from tests.support.model_server import ModelServer
 from tests.support.sse import Frame, next_event, open_stream, statuses, watch
 from tests.support.system import RunningSystem, running_system, store_of
 from tests.support.tasks_over_http import client_of, post_task, task_at_end
-from tests.support.waiting import wait_until
-
-pytestmark = pytest.mark.xdist_group("parts_that_die")
 
 QUICKLY_SECONDS = 1.5
 """Less than any time-out towards Valkey: nobody who submits a task waits for one."""
@@ -109,9 +107,10 @@ async def test_a_subscriber_that_comes_back_after_the_apis_death_sees_every_even
         while not seen or seen[-1].event != "token":
             seen.append(await next_event(frames))
         killed = system.kill_child("api")
-        with pytest.raises(httpx2.TransportError):
-            while True:
-                seen.append(await next_event(frames))
+        with suppress(httpx2.TransportError):
+            async for frame in frames:
+                seen += [frame] if frame.data is not None else []
+            pytest.fail("the stream of a killed process ended as if it were whole")
 
     await asyncio.to_thread(system.wait_for_successor, "api", killed)
     async with client_of(system.url) as new_client:
@@ -148,21 +147,19 @@ async def test_tasks_are_accepted_quickly_while_valkey_is_stalled(
     task_ids: list[str] = []
     slowest = 0.0
 
-    def failed_dispatches() -> int:
-        return len(system.lines("dispatch_failed", process="api"))
-
     valkey = system.pid_of("valkey")
     os.kill(valkey, signal.SIGSTOP)
     try:
-        for round_number in range(2):
-            noticed = failed_dispatches()
+        for subject in ("seas", "oceans"):
             for _ in range(3):
                 began = time.monotonic()
-                task_ids += await post_articles(client, 1, f"seas, round {round_number}")
+                task_ids += await post_articles(client, 1, subject)
                 slowest = max(slowest, time.monotonic() - began)
-            # Each round is longer than a producer waits for an answer.
-            await asyncio.to_thread(
-                wait_until, lambda before=noticed: failed_dispatches() > before, within=10
+            # The probe gives Valkey two seconds, so the stall takes twice that.
+            health = await client.get("/health")
+            assert (health.status_code, health.text) == (
+                200,
+                "degraded | mongo=up | redis=down | env=test",
             )
     finally:
         os.kill(valkey, signal.SIGCONT)

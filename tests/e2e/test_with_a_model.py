@@ -13,8 +13,6 @@ from tests.support.tasks_over_http import client_of, get_task, post_task
 MODEL_KEY = "sk-end-to-end-0123456789"
 SEARCH_KEY = "tvly-end-to-end-0123456789"
 
-pytestmark = pytest.mark.xdist_group("with_a_model")
-
 
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[ModelServer]:
@@ -79,7 +77,9 @@ async def test_usage_is_recorded_for_every_step_and_summed_up(client: httpx2.Asy
 async def test_only_what_the_search_returned_is_cited(
     client: httpx2.AsyncClient, scripted: ModelServer
 ) -> None:
-    article = "# Moss\n\nIt is green [1].\n\n## References\n\n1. Invented: https://invented.example/1"
+    article = (
+        "# Moss\n\nIt is green [1].\n\n## References\n\n1. Invented: https://invented.example/1"
+    )
     # The search query, the search and then the article: no router is asked where an agent is named.
     scripted.script(Reply(), Reply(), Reply.text(article))
     task_id = await post_task(client, "Write an article about moss", agent="content")

@@ -148,28 +148,25 @@ class TestAFaultOfOurs:
             assert (await client.get("/v1/tasks", headers=KEY)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        pytest.param(value, id=value.decode("latin-1")[:20] or "empty")
-        for value in (
-            b"",
-            b"a b",
-            b"a" * 129,
-            b"<script>alert(1)</script>",
-            b'","level":"critical',
-            b"a;b",
-            b"a/b",
-            b"a\tb",
-            b"\xff\xfe",
-            "kimlik-ş".encode(),
-            b"$(id)",
-            b"%0d%0aSet-Cookie:%20a=b",
-        )
-    ],
+HOSTILE_IDS = (
+    b"",
+    b"a b",
+    b"a" * 129,
+    b"<script>alert(1)</script>",
+    b'","level":"critical',
+    b"a;b",
+    b"a/b",
+    b"a\tb",
+    b"\xff\xfe",
+    "kimlik-ş".encode(),
+    b"$(id)",
+    b"%0d%0aSet-Cookie:%20a=b",
 )
-async def test_a_hostile_request_id_is_replaced(client: httpx2.AsyncClient, hostile: bytes) -> None:
-    for path in ("/health", "/v1/tasks", "/nowhere"):
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/tasks", "/nowhere"])
+async def test_a_hostile_request_id_is_replaced(client: httpx2.AsyncClient, path: str) -> None:
+    for hostile in HOSTILE_IDS:
         response = await client.get(path, headers=[(b"X-Request-Id", hostile)])
         given = response.headers["x-request-id"]
         assert str(UUID(given)) == given

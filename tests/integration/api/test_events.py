@@ -1,8 +1,9 @@
 """``GET /v1/tasks/{id}/events`` as it comes off the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from app.agents.spec import AgentOutput, AgentTask, EventSink
 from app.core.config import Settings
 from app.core.errors import LLMUnavailableError
+from app.messaging.events import EventPublisher, PublishOutcome
+from app.models.domain.event import EventId, TaskEvent
 from app.services.execution import execute
 from tests.integration.conftest import make_settings
 from tests.support.agents import FailingAgent, WaitingAgent
@@ -177,6 +180,44 @@ class TestTheStream:
         assert statuses(events) == COMPLETED
 
 
+class HeldUpPublisher(EventPublisher):
+    """Is slow to tell of a task's end: the store has it long before."""
+
+    def __init__(self, worker: InProcessWorker) -> None:
+        super().__init__(worker.redis, worker.settings)
+        self.is_held_up = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def publish(
+        self, task_id: str, events: Sequence[TaskEvent], *, previous: EventId | None = None
+    ) -> PublishOutcome:
+        """Wait before the end, and whatever is sent together with it."""
+        if any(event.ends_stream for event in events):
+            self.is_held_up.set()
+            await self.may_go_on.wait()
+        return await super().publish(task_id, events, previous=previous)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="what an attempt gathered last is published after the store has its end",
+)
+async def test_who_comes_between_the_end_in_the_store_and_its_announcement_sees_everything(
+    client: httpx2.AsyncClient, worker: InProcessWorker
+) -> None:
+    task_id = await submit(client)
+    publisher = HeldUpPublisher(worker)
+    parts = replace(worker.execution, publisher=publisher)
+    running = asyncio.create_task(execute(task_id, parts))
+    await publisher.is_held_up.wait()
+    async with open_stream(client, task_id) as frames:
+        seen = [await next_status(frames, "queued"), await next_status(frames, "processing")]
+        publisher.may_go_on.set()
+        seen += await events_of(frames)
+    await running
+    assert seen == await watch(client, task_id)
+
+
 class TestComingBack:
     @pytest.mark.parametrize("form", ["header", "query"])
     async def test_behind_any_event_comes_exactly_the_rest(
@@ -227,17 +268,17 @@ class TestComingBack:
         assert statuses(rest) == ["completed"]
 
     @pytest.mark.parametrize("form", ["header", "query"])
-    @pytest.mark.parametrize(
-        "malformed",
-        ["x", "1", "1-", "-1", "1-0-0", "1-0 x", "1_000-0", "+1-0", "1" * 10 + "-0", "$", "0x1-0"],
-    )
     async def test_a_malformed_position_is_refused(
-        self, client: httpx2.AsyncClient, form: str, malformed: str
+        self, client: httpx2.AsyncClient, form: str
     ) -> None:
         task_id = await submit(client)
-        response = await client.get(f"/v1/tasks/{task_id}/events", **position(form, malformed))
-        error = error_of(response, 422, "VALIDATION_ERROR")
-        assert error["message"] == "last_event_id: an event id has the form 3-17"
+        for malformed in (
+            *("x", "1", "1-", "-1", "1-0-0", "1-0 x", "1_000-0", "+1-0", "$", "0x1-0"),
+            "1" * 10 + "-0",
+        ):
+            response = await client.get(f"/v1/tasks/{task_id}/events", **position(form, malformed))
+            error = error_of(response, 422, "VALIDATION_ERROR")
+            assert error["message"] == "last_event_id: an event id has the form 3-17"
 
 
 def position(form: str, event_id: str) -> dict[str, Any]:

@@ -98,9 +98,9 @@ async def test_on_the_event_stream_a_header_goes_before_the_query(
     unauthorised(await client.get(path, params={"X-API-Key": ""}), "Missing API key.")
 
 
-@pytest.mark.parametrize("path", OPEN)
-async def test_probes_and_documents_need_no_key(client: httpx2.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 200
+async def test_probes_and_documents_need_no_key(client: httpx2.AsyncClient) -> None:
+    for path in OPEN:
+        assert (await client.get(path)).status_code == 200
 
 
 async def test_the_key_is_in_no_document(client: httpx2.AsyncClient) -> None:
