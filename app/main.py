@@ -33,7 +33,7 @@ from app.db.connect import connect_database
 from app.db.repositories import Repositories
 from app.messaging.event_hub import EventHub
 from app.messaging.events import EventStreamReader
-from app.messaging.queue import PUBLISH_TIMEOUT_SECONDS, Dispatcher, make_celery
+from app.messaging.queue import Dispatcher, make_producer
 from app.messaging.redis import connect_redis, connect_redis_for_listening
 from app.services.dispatching import record_dispatches
 from app.services.health import HealthProbe
@@ -96,7 +96,7 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
     redis = connect_redis(settings)
     resources.push_async_callback(redis.aclose)
     dispatcher = Dispatcher(
-        make_celery(settings, socket_timeout=PUBLISH_TIMEOUT_SECONDS),
+        make_producer(settings),
         record_dispatches(repositories.tasks, settings, utc_now),
     )
     hub = EventHub(connect_redis_for_listening(settings), settings)

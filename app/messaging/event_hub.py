@@ -105,7 +105,7 @@ class EventHub:
         subscription = Subscription()
         self._watchers[channel].add(subscription)
         listening = self._listening.setdefault(channel, asyncio.Event())
-        self._changed.put_nowait(channel)
+        self._tell(channel)
         try:
             if self._is_connected:
                 with contextlib.suppress(TimeoutError):
@@ -118,7 +118,7 @@ class EventHub:
             self._watchers[channel].discard(subscription)
             if not self._watchers[channel]:
                 del self._watchers[channel], self._listening[channel]
-                self._changed.put_nowait(channel)
+                self._tell(channel)
 
     async def run(self) -> None:
         """Receive until cancelled, connecting again whenever the connection is lost."""
@@ -134,13 +134,19 @@ class EventHub:
             self._lose_connection()
             await self._redis.aclose()
 
+    def _tell(self, channel: str) -> None:
+        # A new connection begins with all channels that are watched then.
+        if self._is_connected:
+            self._changed.put_nowait(channel)
+
     async def _listen(self) -> None:
         async with self._redis.pubsub() as pubsub:
             # A subscription that is always there keeps the connection in listening state.
             await pubsub.subscribe(self._keys.channel(_KEEPALIVE))
+            self._changed = asyncio.Queue()
             self._is_connected = True
             for channel in self._watchers:
-                self._changed.put_nowait(channel)
+                self._tell(channel)
             following = asyncio.create_task(self._follow_watchers(pubsub))
             try:
                 while not following.done():

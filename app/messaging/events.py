@@ -1,7 +1,7 @@
 """Task events in Redis: a capped stream to replay from and a channel as a hint."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Literal, cast
 
 import orjson
@@ -150,9 +150,15 @@ class EventStreamReader:
                 )
         except (RedisError, OSError) as error:
             raise EventBusUnavailableError("The event stream is not available.") from error
-        return [
-            TaskEvent(
-                EventId.parse(entry_id), EventKind(fields["kind"]), orjson.loads(fields["data"])
-            )
-            for entry_id, fields in entries
-        ]
+        events = [_read_entry(entry_id, fields) for entry_id, fields in entries]
+        return [event for event in events if event is not None]
+
+
+def _read_entry(entry_id: str, fields: Mapping[str, str]) -> TaskEvent | None:
+    try:
+        data = orjson.loads(fields["data"])
+        return TaskEvent(EventId.parse(entry_id), EventKind(fields["kind"]), data)
+    except (KeyError, ValueError):
+        # Not written by us; one such entry must not keep a subscriber from all the others.
+        logger.warning("foreign_entry_in_event_stream", entry_id=entry_id)
+        return None

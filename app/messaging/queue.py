@@ -5,7 +5,7 @@ Only ids travel. Losing one is no harm: a queued task that nobody claimed is fou
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -42,14 +42,24 @@ class Dispatch(NamedTuple):
 DispatchedCallback = Callable[[Sequence[Dispatch]], Awaitable[None]]
 
 
-def make_celery(settings: Settings, *, socket_timeout: float) -> Celery:
-    """A Celery application on the configured broker.
+def make_producer(settings: Settings) -> Celery:
+    """A Celery application that publishes: each try is short, and there is one.
 
-    Args:
-        settings: broker, result backend, key prefix and deadlines.
-        socket_timeout: seconds. Short for producers, whose calls block a thread; long for
-            consumers, where a short one leaks prefetch slots whenever Redis stalls.
+    It blocks a thread meanwhile, and what fails is published later by recovery.
     """
+    options = {"socket_timeout": PUBLISH_TIMEOUT_SECONDS, "max_retries": 0}
+    return _make_celery(settings, options)
+
+
+def make_consumer(settings: Settings) -> Celery:
+    """A Celery application that works: it waits out a stall of Redis.
+
+    A short read timeout leaks a prefetch slot with each message that cannot be acknowledged.
+    """
+    return _make_celery(settings, {"socket_timeout": CONSUMER_SOCKET_TIMEOUT_SECONDS})
+
+
+def _make_celery(settings: Settings, transport_options: Mapping[str, float]) -> Celery:
     celery = Celery("agent_orchestrator", set_as_current=False)
     celery.conf.update(
         broker_url=settings.resolve_broker_url(),
@@ -58,7 +68,7 @@ def make_celery(settings: Settings, *, socket_timeout: float) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "global_keyprefix": settings.redis_global_keyprefix,
-            "socket_timeout": socket_timeout,
+            **transport_options,
             "socket_connect_timeout": PUBLISH_TIMEOUT_SECONDS,
             "socket_keepalive": True,
             # A message comes back when its worker did not acknowledge in this time. The claim

@@ -111,12 +111,12 @@ async def _end_completed(
 ) -> None:
     output, classification = outcome.output, outcome.classification
     now = parts.clock()
-    await parts.repositories.messages.add(
-        [
-            _message(task, "user", None, task.input_text),
-            _message(task, "assistant", classification.agent_name, output.content),
-        ]
-    )
+    messages = [
+        _message(task, "user", None, task.input_text),
+        _message(task, "assistant", classification.agent_name, output.content),
+    ]
+    # Whoever sees the end in the store must find everything before it in the stream.
+    await asyncio.gather(parts.repositories.messages.add(messages), feed.flush())
     completed = await parts.repositories.tasks.complete(
         task,
         selected_agent=classification.agent_name,
@@ -145,6 +145,7 @@ async def _end_completed(
 async def _end_failed(
     task: Task, error: Exception, usage: TokenUsage, feed: TaskFeed, parts: ExecutionParts
 ) -> None:
+    await feed.flush()
     now = parts.clock()
     details = describe_error(error)
     retryable = isinstance(error, AppError) and error.retryable
@@ -197,6 +198,7 @@ async def _let_go(
         ATTEMPTS.labels("superseded").inc()
         logger.warning("attempt_superseded")
         return
+    await feed.flush()
     now = parts.clock()
     if await parts.repositories.tasks.requeue(
         task, None, next_attempt_at=now, now=now, handed_back=True

@@ -17,7 +17,7 @@ from app.core.config import Settings, load_settings
 from app.core.errors import ConfigurationError
 from app.core.garbage import exempt_startup_objects
 from app.core.logging import configure_logging, get_logger
-from app.messaging.queue import CONSUMER_SOCKET_TIMEOUT_SECONDS, QUEUE_NAME, make_celery
+from app.messaging.queue import QUEUE_NAME, make_consumer
 from app.worker.runtime import WorkerRuntime
 
 _SAID_BY_US = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
@@ -37,7 +37,7 @@ def _load_or_exit() -> Settings:
 
 settings = _load_or_exit()
 runtime = WorkerRuntime(settings)
-celery_app: Celery = make_celery(settings, socket_timeout=CONSUMER_SOCKET_TIMEOUT_SECONDS)
+celery_app: Celery = make_consumer(settings)
 celery_app.conf.update(imports=("app.worker.tasks",))
 
 

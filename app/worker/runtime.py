@@ -23,7 +23,7 @@ from app.db.connect import connect_database
 from app.db.repositories import Repositories
 from app.llm.connect import connect_llm, connect_search
 from app.messaging.events import EventPublisher
-from app.messaging.queue import PUBLISH_TIMEOUT_SECONDS, Dispatcher, QueueDepth, make_celery
+from app.messaging.queue import Dispatcher, QueueDepth, make_producer
 from app.messaging.redis import connect_redis
 from app.services.dispatching import record_dispatches
 from app.services.execution import ExecutionParts, execute
@@ -114,7 +114,7 @@ class WorkerRuntime:
             repositories.tasks, worker_id=worker_id, settings=settings, clock=utc_now
         )
         dispatcher = Dispatcher(
-            make_celery(settings, socket_timeout=PUBLISH_TIMEOUT_SECONDS),
+            make_producer(settings),
             record_dispatches(repositories.tasks, settings, utc_now),
         )
         recovery = RecoveryParts(

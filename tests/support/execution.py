@@ -18,7 +18,7 @@ from app.db.repositories import Repositories
 from app.llm.offline import OfflineClient
 from app.messaging.event_hub import EventHub
 from app.messaging.events import EventPublisher, EventStreamReader
-from app.messaging.queue import PUBLISH_TIMEOUT_SECONDS, Dispatcher, QueueDepth, make_celery
+from app.messaging.queue import Dispatcher, QueueDepth, make_producer
 from app.messaging.redis import connect_redis
 from app.models.domain.task import Task, TaskMetadata
 from app.services.dispatching import record_dispatches
@@ -117,7 +117,7 @@ async def in_process_worker(
     leases = _lease_keeper(settings, repositories)
     policy = RetryPolicy.of(settings)
     dispatcher = Dispatcher(
-        make_celery(settings, socket_timeout=PUBLISH_TIMEOUT_SECONDS),
+        make_producer(settings),
         record_dispatches(repositories.tasks, settings, utc_now),
     )
     execution = ExecutionParts(

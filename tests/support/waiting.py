@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.01
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 5.0) -> None:
     """Return once ``condition`` holds; ``TimeoutError`` if it does not in that many seconds."""
     async with asyncio.timeout(within):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the condition is another process'
             await asyncio.sleep(PAUSE_SECONDS)
 
 

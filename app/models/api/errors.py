@@ -18,7 +18,9 @@ class ErrorBody(BaseModel):
     request_id: str | None = Field(
         None, description="Also in the X-Request-Id header and the logs."
     )
-    details: list[ErrorDetail] | None = Field(None, description="For 422: each wrong field.")
+    details: list[ErrorDetail] | None = Field(
+        None, description="For 422: each wrong field; absent otherwise."
+    )
 
 
 class ErrorResponse(BaseModel):
@@ -32,7 +34,6 @@ class ErrorResponse(BaseModel):
                         "code": "TASK_NOT_FOUND",
                         "message": "Task 5f0c… was not found.",
                         "request_id": "0d9a0c7e-8f55-4e0c-8f0b-0f4f5a3f3c52",
-                        "details": None,
                     }
                 }
             ]

@@ -198,10 +198,6 @@ class HeldUpPublisher(EventPublisher):
         return await super().publish(task_id, events, previous=previous)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what an attempt gathered last is published after the store has its end",
-)
 async def test_who_comes_between_the_end_in_the_store_and_its_announcement_sees_everything(
     client: httpx2.AsyncClient, worker: InProcessWorker
 ) -> None:

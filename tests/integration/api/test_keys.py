@@ -40,7 +40,7 @@ def unauthorised(response: httpx2.Response, message: str) -> None:
     """The contract's body: this code, this message, and the request's id."""
     error = error_of(response, 401, "HTTP_ERROR")
     assert error["message"] == message
-    assert error["details"] is None
+    assert "details" not in error
     assert response.headers["www-authenticate"]
 
 
