@@ -31,8 +31,7 @@ test: $(INSTALLED) ## Run every test and measure the coverage (ARGS="-k name" na
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	@$(BIN)/coverage combine --quiet
-	@$(if $(ARGS),,total=$$($(BIN)/coverage report --format=total); status=$$?; \
-	  echo "Coverage of app/: $$total %"; exit $$status)
+	@$(if $(ARGS),,printf 'Coverage of app/ in percent: ' && $(BIN)/coverage report --format=total)
 
 coverage: test ## Run every test and show which lines they miss
 	@$(BIN)/coverage report

@@ -1,6 +1,6 @@
 """Write the files that come from the code, or with ``--check`` fail where one is stale.
 
-``docs/openapi.json``, ``.env.example`` and ``docs/configuration.md``.
+The API's contract, the settings, the commands, the metrics and the peer agent's graph.
 """
 
 import argparse
@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +43,9 @@ def generate() -> dict[str, str]:
         "docs/openapi.json": openapi(),
         ".env.example": env_example(),
         "docs/configuration.md": configuration_page(),
+        "docs/cli.md": cli_page(),
+        "docs/metrics.md": metrics_page(),
+        "docs/peer-agent.md": peer_agent_page(),
     }
 
 
@@ -82,6 +88,61 @@ def configuration_page() -> str:
             default = as_variable(field)
             shown = f"`{default}`" if default else "unset"
             lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Every command's help text."""
+    from app.cli import orchestrator
+
+    lines = ["# Commands", "", "Written by `make generate` from `app/cli.py`."]
+    root = click.Context(orchestrator, info_name="orchestrator", max_content_width=96)
+    lines += ["", "```", root.get_help(), "```"]
+    for name, command in sorted(orchestrator.commands.items()):
+        context = click.Context(command, root, info_name=name, max_content_width=96)
+        lines += ["", f"## orchestrator {name}", "", "```", context.get_help(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Every metric of ours, with its type, labels and meaning."""
+    import app.main
+    import app.services.execution  # the worker's metrics  # noqa: F401
+
+    rows = []
+    for collector, names in REGISTRY._collector_to_names.items():  # noqa: SLF001 - no public way
+        if isinstance(collector, MetricWrapperBase) and names:
+            labels = ", ".join(f"`{label}`" for label in collector._labelnames)  # noqa: SLF001
+            kind = type(collector).__name__.lower()
+            [family] = collector.describe()
+            name = f"{family.name}_total" if kind == "counter" else family.name
+            rows.append(f"| `{name}` | {kind} | {labels or 'none'} | {family.documentation} |")
+    header = [
+        "# Metrics",
+        "",
+        "The API serves `api_*` and `store_*` at `GET /metrics`; a worker serves `worker_*` and",
+        "`store_*` at `WORKER_METRICS_PORT`, if that is set. Both also serve Python's and the",
+        "process' own. Written by `make generate` from the code.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*header, *sorted(rows)]) + "\n"
+
+
+def peer_agent_page() -> str:
+    """The graph as LangGraph draws it."""
+    from app.agents.peer_agent import compile_graph
+
+    lines = [
+        "# The peer agent's graph",
+        "",
+        "Written by `make generate` from `app/agents/peer_agent.py`.",
+        "",
+        "```mermaid",
+        compile_graph().get_graph().draw_mermaid().strip(),
+        "```",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -105,11 +105,18 @@ class Dispatcher:
         self._celery = celery
         self._on_dispatched = on_dispatched
         self._waiting: asyncio.Queue[Dispatch] = asyncio.Queue(MAX_WAITING)
+        self._waiting_ids: set[str] = set()
 
     def offer(self, task_id: str, *, dispatches: int = 0) -> None:
-        """Hand over an id. With too many waiting it is left to recovery."""
+        """Hand over an id. With too many waiting it is left to recovery.
+
+        One that waits already is not taken twice: while the broker is away, every sweep offers it.
+        """
+        if task_id in self._waiting_ids:
+            return
         with contextlib.suppress(asyncio.QueueFull):
             self._waiting.put_nowait(Dispatch(task_id, dispatches))
+            self._waiting_ids.add(task_id)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -120,6 +127,7 @@ class Dispatcher:
                 batch = [await self._waiting.get()]
                 while len(batch) < MAX_BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
+                self._waiting_ids.difference_update(dispatch.task_id for dispatch in batch)
                 published = await loop.run_in_executor(thread, self._publish, batch)
                 if published:
                     await self._report(published)

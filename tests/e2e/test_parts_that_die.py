@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx2
 import pytest
 
-from tests.support.model_server import ModelServer
+from tests.support.model_server import ModelServer, Reply
 from tests.support.sse import Frame, next_event, open_stream, statuses, watch
 from tests.support.system import RunningSystem, running_system, store_of
 from tests.support.tasks_over_http import client_of, post_task, task_at_end
@@ -55,6 +55,13 @@ async def post_articles(client: httpx2.AsyncClient, count: int, subject: str) ->
     ]
 
 
+async def wait_for_a_token(client: httpx2.AsyncClient, task_id: str) -> None:
+    """Wait until the model's answer is on its way."""
+    async with open_stream(client, task_id) as frames:
+        while (await next_event(frames)).event != "token":
+            pass
+
+
 async def assert_done_once(
     system: RunningSystem, client: httpx2.AsyncClient, task_ids: list[str]
 ) -> None:
@@ -83,9 +90,7 @@ async def test_tasks_of_a_killed_worker_are_finished_by_its_successor(
 ) -> None:
     task_ids = await post_articles(client, 4, "rivers")
     for task_id in task_ids:
-        async with open_stream(client, task_id) as frames:
-            while (await next_event(frames)).event != "token":
-                pass
+        await wait_for_a_token(client, task_id)
 
     killed = await asyncio.to_thread(system.kill_child, "worker-1")
     await asyncio.to_thread(system.wait_for_successor, "worker-1", killed)
@@ -99,9 +104,11 @@ async def test_tasks_of_a_killed_worker_are_finished_by_its_successor(
 
 
 async def test_a_subscriber_that_comes_back_after_the_apis_death_sees_every_event_once(
-    system: RunningSystem, client: httpx2.AsyncClient
+    system: RunningSystem, client: httpx2.AsyncClient, slow_model: ModelServer
 ) -> None:
-    [task_id] = await post_articles(client, 1, "mountains")
+    # Long enough that the API is back before the end, so that the end is seen live again.
+    slow_model.rule("about mountains", Reply.text("# Mountains\n\n" + "High and far away. " * 30))
+    task_id = await post_task(client, "Write an article about mountains", agent="content")
     seen: list[Frame] = []
     async with open_stream(client, task_id) as frames:
         while not seen or seen[-1].event != "token":
@@ -130,6 +137,7 @@ async def test_tasks_are_accepted_while_valkey_is_dead_and_done_when_it_is_back(
     api, worker = system.pid_of("api"), system.pid_of("worker-1")
     address = (system.data_dir / "redis.url").read_text()
     [running] = await post_articles(client, 1, "lakes")
+    await wait_for_a_token(client, running)
 
     killed = system.kill_child("valkey")
     posted = await post_articles(client, 3, "lakes without a broker")
@@ -137,6 +145,10 @@ async def test_tasks_are_accepted_while_valkey_is_dead_and_done_when_it_is_back(
 
     assert (system.data_dir / "redis.url").read_text() == address
     await assert_done_once(system, client, [running, *posted])
+    for task_id in [running, *posted]:
+        events = await watch(client, task_id)
+        assert_in_order(events)
+        assert statuses(events) == ["queued", "processing", "completed"]
     assert (system.pid_of("api"), system.pid_of("worker-1")) == (api, worker)
 
 
