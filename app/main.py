@@ -106,6 +106,8 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
         start_background(ensure_indexes(repositories), name="ensure_indexes"),
     ]
     resources.push_async_callback(_cancel, background)
+    health = HealthProbe(database, redis, settings)
+    resources.push_async_callback(health.close)
     return ApiParts(
         settings=settings,
         repositories=repositories,
@@ -117,7 +119,7 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
             poll_seconds=settings.sse_poll_seconds,
         ),
         registry=AgentRegistry(),
-        health=HealthProbe(database, redis, settings),
+        health=health,
         clock=utc_now,
     )
 

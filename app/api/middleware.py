@@ -3,6 +3,7 @@
 import re
 import time
 
+from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,6 +51,9 @@ class RequestContextMiddleware:
         with log_context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except SendTimeoutError:
+                # A reader of events that takes nothing more; it can resume where it stopped.
+                logger.info("slow_reader_dropped", path=scope["path"])
             except Exception:
                 logger.exception("request_crashed", path=scope["path"])
                 if responding:

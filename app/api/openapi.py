@@ -20,6 +20,6 @@ COMMON_ERRORS: dict[int | str, dict[str, Any]] = {
         413: "The body is over REQUEST_MAX_BYTES.",
         422: "The request is not as described here.",
         500: "A fault of ours; the log has it under the request's id.",
-        503: "The store does not answer; nothing was accepted.",
+        503: "The store does not answer; what was asked may or may not have been done.",
     }.items()
 }

@@ -7,12 +7,8 @@ import orjson
 from sse_starlette import ServerSentEvent
 
 from app.api.prometheus import OPEN_EVENT_STREAMS
-from app.core.errors import StoreUnavailableError
-from app.core.logging import get_logger
 from app.models.api.responses import StatusEventData, StepEventData, TokenEventData
 from app.models.domain.event import EventKind, TaskEvent
-
-logger = get_logger("TaskEvents")
 
 _EXAMPLE = """retry: 2000
 
@@ -61,14 +57,18 @@ STREAM_RESPONSE: dict[str, Any] = {
 async def sse_messages(
     events: AsyncIterator[TaskEvent], *, retry_milliseconds: int
 ) -> AsyncIterator[ServerSentEvent]:
-    """Format events; ends quietly where the store fails, since the client will come back."""
+    """Format events, after the time a client is to wait before it comes back."""
     with OPEN_EVENT_STREAMS.track_inprogress():
         yield ServerSentEvent(retry=retry_milliseconds)
-        try:
-            async for event in events:
-                yield to_sse(event)
-        except StoreUnavailableError as error:
-            logger.warning("event_stream_interrupted", error=error.message)
+        async for event in events:
+            yield to_sse(event)
+
+
+async def no_events() -> AsyncIterator[TaskEvent]:
+    """Nothing, for now: who gets this comes back."""
+    nothing: tuple[TaskEvent, ...] = ()
+    for event in nothing:
+        yield event
 
 
 def to_sse(event: TaskEvent) -> ServerSentEvent:

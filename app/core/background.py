@@ -22,7 +22,8 @@ def start_background(work: Coroutine[object, object, None], *, name: str) -> asy
 
 
 def _stop_process_if_crashed(task: asyncio.Task[None]) -> None:
-    if task.cancelled() or task.exception() is None:
+    if task.cancelled() or task.exception() is None or task.cancelling():
+        # What goes wrong while the process stops stops nothing.
         return
     logger.critical("background_work_crashed", name=task.get_name(), exc_info=task.exception())
     os.kill(os.getpid(), signal.SIGTERM)

@@ -16,6 +16,8 @@ from app.core.setting_types import BrokerUrl, HttpUrl, JsonList, MongoUrl, Redis
 
 MASK = "********"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+READY_FILE_VARIABLE = "ORCHESTRATOR_READY_FILE"
+"""Tells a worker which file to create, with its process id in it, once it takes tasks."""
 EMBEDDED_REDIS_URL_FILE = "redis.url"
 """In ``DATA_DIR`` while ``orchestrator up`` runs: where its Valkey listens, password included."""
 
@@ -162,8 +164,8 @@ class Settings(BaseSettings):
     celery_result_backend: BrokerUrl | None = Field(
         None,
         description=(
-            "Celery's result backend. Unset: REDIS_URL. Results live in the store, so Celery writes"
-            " none there."
+            "Celery's result backend. Unset: none, since results live in the store and Celery is"
+            " told to keep none."
         ),
         json_schema_extra=_REDIS,
     )
@@ -384,7 +386,7 @@ class Settings(BaseSettings):
         """The Celery result backend's URL, password included: never log it."""
         if self.celery_result_backend is not None:
             return self.celery_result_backend.get_secret_value()
-        return self.resolve_redis_url()
+        return "disabled://"
 
     def sanitised(self) -> dict[str, object]:
         """All values fit for a log: secrets that are set appear as ``********``."""

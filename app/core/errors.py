@@ -89,7 +89,7 @@ class TaskDeadlineExceededError(AppError):
 
 
 class AttemptsExhaustedError(AppError):
-    """Every allowed attempt was used, the last of them without a report from its worker."""
+    """Every allowed attempt was used, and the last ended with the loss of its worker."""
 
     code = "ATTEMPTS_EXHAUSTED"
 

@@ -26,6 +26,8 @@ _SECRET_KEY = re.compile(
     r"(api[-_]?key|authorization|password|passwd|secret|token)$", re.IGNORECASE
 )
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s@]+@", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What could drive an operator's terminal; line breaks and tabs are a stack's own."""
 _QUERY_KEY = re.compile(r"((?:x-)?api-key=)[^&\s\"']+", re.IGNORECASE)
 _NOISY = (
     "httpx",
@@ -56,6 +58,10 @@ def log_context(**fields: object) -> Iterator[None]:
         yield
 
 
+def _escape(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
 def mask_url(text: str) -> str:
     """Hide passwords in URLs and API keys in query strings anywhere in ``text``."""
     return _QUERY_KEY.sub(rf"\1{MASK}", _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text))
@@ -78,7 +84,7 @@ class SecretMasker:
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, MASK)
-            return mask_url(value)
+            return _CONTROL.sub(_escape, mask_url(value))
         if isinstance(value, Mapping):
             return {
                 key: MASK if item and _SECRET_KEY.search(str(key)) else self._mask(item)

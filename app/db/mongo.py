@@ -41,6 +41,10 @@ _UPDATE_DOES_NOT_FIT: Final = frozenset({2, 9, 14, 28, 40, 66})
 """BadValue, FailedToParse, TypeMismatch, PathNotViable, ConflictingUpdateOperators, ImmutableField:
 the document's values do not allow the update, whoever asks and however often."""
 
+_WILL_NOT_PASS: Final = frozenset({13, 18, 85, 86})
+"""Unauthorized, AuthenticationFailed, IndexOptionsConflict, IndexKeySpecsConflict: to wait for
+these to pass would be to wait for ever."""
+
 _log = get_logger(__name__)
 
 
@@ -217,6 +221,11 @@ def _translated_errors() -> Iterator[None]:
     except driver_errors.OperationFailure as error:
         if error.code in _UPDATE_DOES_NOT_FIT:
             raise ValueError(str(error)) from error
+        if error.code in _WILL_NOT_PASS:
+            _log.error("store_refuses", error=str(error))
+            raise ConfigurationError(
+                "MongoDB refuses: the user may not do this, or an index has other options"
+            ) from error
         raise _unavailable(error) from error
     except driver_errors.PyMongoError as error:
         raise _unavailable(error) from error

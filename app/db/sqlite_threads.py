@@ -122,7 +122,12 @@ class SqliteThreads:
             while (job := self._queue.get()) is not None:
                 batch = [job]
                 ended = self._drain_into(batch)
-                self._run_batch(connection, batch)
+                try:
+                    self._run_batch(connection, batch)
+                except sqlite3.Error as error:
+                    # This batch is lost, and the thread must not be: others would wait in vain.
+                    post(_failed(batch, error))
+                    _roll_back(connection)
                 if ended:
                     return
         finally:

@@ -21,6 +21,7 @@ BUFFER_SIZE = 256
 SUBSCRIBE_TIMEOUT_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 LISTEN_SECONDS = 5.0
+MAX_SILENCES = 2
 _KEEPALIVE = "keepalive"
 
 
@@ -149,10 +150,18 @@ class EventHub:
                 self._tell(channel)
             following = asyncio.create_task(self._follow_watchers(pubsub))
             try:
+                silence = 0
                 while not following.done():
                     message = await pubsub.get_message(timeout=LISTEN_SECONDS)
                     if message is not None:
+                        silence = 0
                         self._handle(message)
+                        continue
+                    # A peer that is stalled or gone without a word answers no ping either.
+                    silence += 1
+                    if silence > MAX_SILENCES:
+                        raise ConnectionError("Redis has been silent for too long")
+                    await pubsub.ping()
                 await following
             finally:
                 following.cancel()

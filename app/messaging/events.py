@@ -55,10 +55,6 @@ class EventKeys:
         """The channel on which the task's events are announced."""
         return f"{self._prefix}task_events:{task_id}"
 
-    def task_id(self, channel: str) -> str:
-        """The task that ``channel`` is about."""
-        return channel.rpartition(":")[2]
-
 
 def encode_announcement(event: TaskEvent, previous: EventId | None) -> bytes:
     """The channel's message: the payload a client gets, and the ids around it."""
@@ -103,6 +99,26 @@ class EventPublisher:
         now = asyncio.get_running_loop().time()
         if now < self._muted_until:
             return "failed"
+        try:
+            arguments = self._arguments(task_id, events, previous)
+            async with command_deadline():
+                last: str = await self._script(keys=[self._keys.stream(task_id)], args=arguments)
+        except TypeError:
+            # A step's data that is no JSON is its agent's fault; the work itself goes on.
+            logger.exception("events_not_publishable", count=len(events))
+            return "refused"
+        except (RedisError, OSError) as error:
+            # With Redis stalled each call takes as long as its timeout. The work must not wait
+            # for that again and again, so for a moment we do not even try.
+            self._muted_until = now + MUTE_SECONDS
+            logger.warning("events_not_published", count=len(events), error=repr(error))
+            return "failed"
+        # Behind what we sent there can only be a later attempt's; what we sent twice is there.
+        return "published" if EventId.parse(last) <= events[-1].id else "refused"
+
+    def _arguments(
+        self, task_id: str, events: Sequence[TaskEvent], previous: EventId | None
+    ) -> list[str | bytes | int]:
         arguments: list[str | bytes | int] = [
             self._max_length,
             self._ttl,
@@ -116,17 +132,7 @@ class EventPublisher:
                 encode_announcement(event, previous),
             ]
             previous = event.id
-        try:
-            async with command_deadline():
-                last: str = await self._script(keys=[self._keys.stream(task_id)], args=arguments)
-        except (RedisError, OSError) as error:
-            # With Redis stalled each call takes as long as its timeout. The work must not wait
-            # for that again and again, so for a moment we do not even try.
-            self._muted_until = now + MUTE_SECONDS
-            logger.warning("events_not_published", count=len(events), error=repr(error))
-            return "failed"
-        # Behind what we sent there can only be a later attempt's; what we sent twice is there.
-        return "published" if EventId.parse(last) <= events[-1].id else "refused"
+        return arguments
 
 
 class EventStreamReader:

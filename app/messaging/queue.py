@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from celery import Celery
-from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -33,9 +31,10 @@ PAUSE_AFTER_FAILURE_SECONDS = 1.0
 
 
 class Dispatch(NamedTuple):
-    """A task to publish, and how often that was done before."""
+    """A task to publish: how often it was claimed, and published since then."""
 
     task_id: str
+    attempt: int
     dispatches: int
 
 
@@ -107,7 +106,7 @@ class Dispatcher:
         self._waiting: asyncio.Queue[Dispatch] = asyncio.Queue(MAX_WAITING)
         self._waiting_ids: set[str] = set()
 
-    def offer(self, task_id: str, *, dispatches: int = 0) -> None:
+    def offer(self, task_id: str, *, attempt: int = 0, dispatches: int = 0) -> None:
         """Hand over an id. With too many waiting it is left to recovery.
 
         One that waits already is not taken twice: while the broker is away, every sweep offers it.
@@ -115,7 +114,7 @@ class Dispatcher:
         if task_id in self._waiting_ids:
             return
         with contextlib.suppress(asyncio.QueueFull):
-            self._waiting.put_nowait(Dispatch(task_id, dispatches))
+            self._waiting.put_nowait(Dispatch(task_id, attempt, dispatches))
             self._waiting_ids.add(task_id)
 
     async def run(self) -> None:
@@ -158,7 +157,8 @@ class Dispatcher:
                         ignore_result=True,
                     )
                     published.append(dispatch)
-        except (KombuError, CeleryError, RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a transport raises whatever its driver does
+            # Whatever it was, recovery publishes what is left, and tries again if need be.
             logger.warning(
                 "dispatch_failed", waiting=len(batch) - len(published), error=repr(error)
             )

@@ -35,7 +35,7 @@ def command_deadline() -> asyncio.Timeout:
 def connect_redis_for_listening(settings: Settings) -> Redis:
     """A client for a subscription, whose reads may wait for as long as nothing happens.
 
-    The health check finds a connection whose other end vanished without a word.
+    Whoever listens pings by itself, and counts.
     """
     return Redis.from_url(
         settings.resolve_redis_url(),
@@ -45,6 +45,5 @@ def connect_redis_for_listening(settings: Settings) -> Redis:
         socket_timeout=None,
         socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
         socket_keepalive=True,
-        health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
     )

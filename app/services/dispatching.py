@@ -27,12 +27,12 @@ def record_dispatches(
     """A callback that notes in the store what the dispatcher has published."""
 
     async def record(published: Sequence[Dispatch]) -> None:
-        by_count: defaultdict[int, list[str]] = defaultdict(list)
+        alike: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
         for dispatch in published:
-            by_count[dispatch.dispatches].append(dispatch.task_id)
+            alike[dispatch.attempt, dispatch.dispatches].append(dispatch.task_id)
         now = clock()
-        for dispatches, task_ids in by_count.items():
+        for (attempt, dispatches), task_ids in alike.items():
             again = now + redispatch_delay(settings, dispatches)
-            await tasks.mark_dispatched(task_ids, now=now, next_dispatch_at=again)
+            await tasks.mark_dispatched(task_ids, attempt=attempt, now=now, next_dispatch_at=again)
 
     return record

@@ -16,10 +16,9 @@ from app.core.logging import get_logger, log_context
 from app.db.repositories import Repositories
 from app.messaging.events import EventPublisher
 from app.models.domain.agent_run import TokenUsage
-from app.models.domain.log_entry import LogEntry
-from app.models.domain.message import Message, MessageRole
 from app.models.domain.task import Task, TaskCost, TaskError, TaskResult, TaskStatus
-from app.services.lease_keeper import Interruption, LeaseKeeper, WorkInterruptedError
+from app.services.failing import fail_task, message_of
+from app.services.lease_keeper import Hold, Interruption, LeaseKeeper, WorkInterruptedError
 from app.services.retry import RetryPolicy, next_attempt_at
 from app.services.step_log import StoredStepLog
 from app.services.task_feed import TaskFeed
@@ -51,8 +50,8 @@ class ExecutionParts:
 async def execute(task_id: str, parts: ExecutionParts) -> None:
     """Run the task, if it waits to be run; any second delivery of its id does nothing.
 
-    Never raises for what goes wrong with the task: that is in its document. If the store fails in
-    the middle the lease runs out, and recovery gives the task to another attempt.
+    Never raises: what goes wrong with the task is in its document. If the store fails in the
+    middle the lease runs out, and recovery gives the task to another attempt.
     """
     try:
         task = await parts.repositories.tasks.claim(
@@ -71,17 +70,23 @@ async def execute(task_id: str, parts: ExecutionParts) -> None:
             request_id=task.metadata.request_id,
         )
         feed = TaskFeed(task, parts.publisher)
-        with context, ATTEMPTS_IN_FLIGHT.track_inprogress(), contextlib.closing(feed):
-            await _run_attempt(task, feed, parts)
-    except StoreUnavailableError as error:
+        with (
+            context,
+            ATTEMPTS_IN_FLIGHT.track_inprogress(),
+            contextlib.closing(feed),
+            parts.leases.held(task) as hold,
+        ):
+            await _run_attempt(task, hold, feed, parts)
+    except Exception:
+        # The store failed, or there is a fault in this module: the lease, not renewed any more,
+        # brings the task back. Raising would only have Celery log it a second time.
         ATTEMPTS.labels("abandoned").inc()
-        logger.exception("attempt_abandoned", task_id=task_id, error=error.message)
+        logger.exception("attempt_abandoned", task_id=task_id)
 
 
-async def _run_attempt(task: Task, feed: TaskFeed, parts: ExecutionParts) -> None:
+async def _run_attempt(task: Task, hold: Hold, feed: TaskFeed, parts: ExecutionParts) -> None:
     logger.info("task_started", waited_ms=_milliseconds(task, parts.clock))
     steps = StoredStepLog(task, parts.repositories.agent_runs)
-    await feed.status(task.event_seq, TaskStatus.PROCESSING)
     work = AgentTask(
         task_id=task.task_id,
         session_id=task.session_id,
@@ -91,8 +96,9 @@ async def _run_attempt(task: Task, feed: TaskFeed, parts: ExecutionParts) -> Non
     )
     deadline = asyncio.timeout((task.deadline_at - parts.clock()).total_seconds())
     try:
-        with parts.leases.held(task):
+        with hold.interruptible():
             async with deadline:
+                await feed.status(task.event_seq, TaskStatus.PROCESSING)
                 outcome = await parts.peer_agent.run(work, steps=steps, events=feed)
     except WorkInterruptedError as interrupted:
         await _let_go(task, interrupted.interruption, feed, parts)
@@ -112,8 +118,8 @@ async def _end_completed(
     output, classification = outcome.output, outcome.classification
     now = parts.clock()
     messages = [
-        _message(task, "user", None, task.input_text),
-        _message(task, "assistant", classification.agent_name, output.content),
+        message_of(task, "user", None, task.input_text, at=task.created_at),
+        message_of(task, "assistant", classification.agent_name, output.content, at=now),
     ]
     # Whoever sees the end in the store must find everything before it in the stream.
     await asyncio.gather(parts.repositories.messages.add(messages), feed.flush())
@@ -133,8 +139,7 @@ async def _end_completed(
         now=now,
     )
     if not completed:
-        ATTEMPTS.labels("discarded").inc()
-        logger.warning("result_discarded", reason="the attempt no longer owns the task")
+        _note_discarded()
         return
     ATTEMPTS.labels("completed").inc()
     TASK_SECONDS.labels(classification.agent_name).observe((now - task.created_at).total_seconds())
@@ -148,46 +153,30 @@ async def _end_failed(
     await feed.flush()
     now = parts.clock()
     details = describe_error(error)
-    retryable = isinstance(error, AppError) and error.retryable
+    unexpected = None if isinstance(error, AppError) else error
+    logger.warning(
+        "attempt_failed", error_type=details.type, error=details.message, exc_info=unexpected
+    )
     due = next_attempt_at(
         task,
-        retryable=retryable,
+        retryable=isinstance(error, AppError) and error.retryable,
         now=now,
         policy=parts.retry_policy,
         jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
     )
     if due is not None:
-        logger.warning("attempt_failed", error_type=details.type, error=details.message)
-        owned = await parts.repositories.tasks.requeue(task, details, next_attempt_at=due, now=now)
-        following = TaskStatus.QUEUED
+        outcome, following = "to_be_retried", TaskStatus.QUEUED
+        owned = await parts.repositories.tasks.requeue(task, details, not_before=due, now=now)
     else:
-        logger.error("task_failed", error_type=details.type, error=details.message)
-        await parts.repositories.messages.add([_message(task, "user", None, task.input_text)])
-        owned = await parts.repositories.tasks.fail(
-            task, details, now=now, fields={"cost": _cost(usage).model_dump()}
+        outcome, following = "failed", TaskStatus.FAILED
+        owned = await fail_task(
+            task, details, cost=_cost(usage), now=now, repositories=parts.repositories
         )
-        following = TaskStatus.FAILED
     if not owned:
-        ATTEMPTS.labels("discarded").inc()
-        logger.warning("failure_discarded", reason="the attempt no longer owns the task")
+        _note_discarded()
         return
-    ATTEMPTS.labels("failed" if following is TaskStatus.FAILED else "to_be_retried").inc()
+    ATTEMPTS.labels(outcome).inc()
     await feed.status(task.event_seq + 1, following)
-    if following is TaskStatus.FAILED:
-        await parts.repositories.logs.add(
-            LogEntry(
-                timestamp=now,
-                level="ERROR",
-                message="task_failed",
-                context={
-                    "task_id": task.task_id,
-                    "session_id": task.session_id,
-                    "request_id": task.metadata.request_id,
-                    "attempt": task.attempt,
-                    "error_type": details.type,
-                },
-            )
-        )
 
 
 async def _let_go(
@@ -199,36 +188,30 @@ async def _let_go(
         logger.warning("attempt_superseded")
         return
     await feed.flush()
-    now = parts.clock()
-    if await parts.repositories.tasks.requeue(
-        task, None, next_attempt_at=now, now=now, handed_back=True
-    ):
+    if await parts.repositories.tasks.requeue(task, None, now=parts.clock()):
         ATTEMPTS.labels("handed_back").inc()
         logger.info("task_handed_back")
         await feed.status(task.event_seq + 1, TaskStatus.QUEUED)
 
 
-def describe_error(error: BaseException) -> TaskError:
-    """The error as a task's document keeps it; its stack is for operators, not for the API."""
-    stack = None if isinstance(error, AppError) else "".join(traceback.format_exception(error))
+def _note_discarded() -> None:
+    ATTEMPTS.labels("discarded").inc()
+    logger.warning("outcome_discarded", reason="the attempt no longer owns the task")
+
+
+def describe_error(error: Exception) -> TaskError:
+    """The error as a task's document keeps it.
+
+    What an agent raises that is not ours may say anything, so its text is in the stack only, which
+    operators see and clients do not.
+    """
+    if isinstance(error, AppError):
+        return TaskError(type=type(error).__name__, code=error.code, message=error.message)
     return TaskError(
         type=type(error).__name__,
-        code=error.code if isinstance(error, AppError) else None,
-        message=str(error) or type(error).__name__,
-        stack=stack,
-    )
-
-
-def _message(task: Task, role: MessageRole, agent_name: str | None, content: str) -> Message:
-    return Message(
-        message_id=f"{task.task_id}:{role}",
-        session_id=task.session_id,
-        task_id=task.task_id,
-        role=role,
-        agent_name=agent_name,
-        content=content,
-        # The user spoke when the task came in, so the two stay in the order they were said.
-        created_at=task.created_at if role == "user" else task.started_at or task.created_at,
+        code="AGENT_ERROR",
+        message="The agent failed unexpectedly; the log tells more under the task's id.",
+        stack="".join(traceback.format_exception(error)),
     )
 
 

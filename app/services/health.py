@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from app.core.config import Settings
 from app.core.errors import StoreUnavailableError
 from app.db.database import Database
+from app.llm.client import LLMClient
 from app.llm.connect import connect_llm
 
 DependencyState = Literal["up", "down", "offline"]
@@ -45,6 +46,7 @@ class HealthProbe:
         self._database = database
         self._redis = redis
         self._settings = settings
+        self._llm: LLMClient | None = None
         self._provider: DependencyState = "offline"
         self._provider_checked_at: float | None = None
         self._provider_lock = asyncio.Lock()
@@ -64,13 +66,17 @@ class HealthProbe:
             now = asyncio.get_running_loop().time()
             last = self._provider_checked_at
             if last is None or now - last > PROVIDER_CHECK_SECONDS:
-                client = connect_llm(self._settings)
-                try:
-                    self._provider = "up" if await client.check() else "down"
-                finally:
-                    await client.close()
+                if self._llm is None:
+                    # In a thread, for it imports the SDK, which takes a second.
+                    self._llm = await asyncio.to_thread(connect_llm, self._settings)
+                self._provider = "up" if await self._llm.check() else "down"
                 self._provider_checked_at = now
         return self._provider
+
+    async def close(self) -> None:
+        """Let go of the connection to the provider."""
+        if self._llm is not None:
+            await self._llm.close()
 
 
 async def _ping(redis: Redis) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
@@ -27,22 +26,49 @@ class Interruption(StrEnum):
 
 
 class WorkInterruptedError(Exception):
-    """Raised inside :meth:`LeaseKeeper.held` where the work was stopped."""
+    """Raised inside :meth:`Hold.interruptible` where the work was stopped."""
 
     def __init__(self, interruption: Interruption) -> None:
         super().__init__(interruption.value)
         self.interruption = interruption
 
 
-@dataclass
-class _Hold:
-    work: asyncio.Task[object]
-    interruption: Interruption | None = None
+class Hold:
+    """One attempt's claim on its task, from the claim to the attempt's last write."""
+
+    def __init__(self) -> None:
+        self._interruption: Interruption | None = None
+        self._work: asyncio.Task[object] | None = None
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The part of the attempt that may be stopped; what comes after it is its end.
+
+        Raises:
+            WorkInterruptedError: the lease was lost, or the process is stopping.
+        """
+        self._raise_if_interrupted()
+        work = self._work = asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if work is not None and self._interruption is not None:
+                work.uncancel()
+                self._raise_if_interrupted()
+            raise
+        finally:
+            self._work = None
+
+    def _raise_if_interrupted(self) -> None:
+        if self._interruption is not None:
+            raise WorkInterruptedError(self._interruption)
 
     def interrupt(self, interruption: Interruption) -> None:
-        if self.interruption is None:
-            self.interruption = interruption
-            self.work.cancel()
+        """Stop the work, now or before it begins; an attempt that is at its end goes on."""
+        if self._interruption is None:
+            self._interruption = interruption
+            if self._work is not None:
+                self._work.cancel()
 
 
 class LeaseKeeper:
@@ -56,40 +82,39 @@ class LeaseKeeper:
     ) -> None:
         self._tasks = tasks
         self._clock = clock
-        self._holds: dict[str, _Hold] = {}
+        self._holds: dict[str, Hold] = {}
+        self._attempts = 0
+        self._is_stopping = False
         self.worker_id = worker_id
         self.lease = timedelta(seconds=settings.lease_seconds)
 
     @property
-    def held_count(self) -> int:
-        """How many tasks this process works on at present."""
-        return len(self._holds)
+    def attempt_count(self) -> int:
+        """How many attempts this process has not ended yet."""
+        return self._attempts
 
     @contextmanager
-    def held(self, task: Task) -> Iterator[None]:
-        """Keep the lease of ``task`` while the current asyncio task is inside.
-
-        Raises:
-            WorkInterruptedError: the lease was lost, or the process is stopping.
-        """
-        work = asyncio.current_task()
-        if work is None:
-            raise RuntimeError("a lease is held by an asyncio task")
-        hold = _Hold(work)
+    def held(self, task: Task) -> Iterator[Hold]:
+        """Keep the lease of ``task`` while inside."""
+        hold = Hold()
+        predecessor = self._holds.get(task.task_id)
+        if predecessor is not None:
+            # An earlier attempt of this very process, which lost the lease while it was stalled.
+            predecessor.interrupt(Interruption.LEASE_LOST)
         self._holds[task.task_id] = hold
+        self._attempts += 1
+        if self._is_stopping:
+            hold.interrupt(Interruption.SHUTDOWN)
         try:
-            yield
-        except asyncio.CancelledError:
-            if hold.interruption is None:
-                raise
-            work.uncancel()
-            raise WorkInterruptedError(hold.interruption) from None
+            yield hold
         finally:
+            self._attempts -= 1
             if self._holds.get(task.task_id) is hold:
                 del self._holds[task.task_id]
 
     def interrupt_all(self) -> None:
-        """Stop all work because the process is stopping."""
+        """Stop all work, and whatever is begun from now on: the process is stopping."""
+        self._is_stopping = True
         for hold in list(self._holds.values()):
             hold.interrupt(Interruption.SHUTDOWN)
 

@@ -1,6 +1,7 @@
 """Finding tasks that nobody works on, and giving each the end or the worker it is owed."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from app.core.errors import (
     AppError,
     AttemptsExhaustedError,
     EventBusUnavailableError,
+    StoreUnavailableError,
     TaskDeadlineExceededError,
 )
 from app.core.logging import get_logger, log_context
@@ -18,12 +20,18 @@ from app.messaging.events import EventPublisher
 from app.messaging.queue import Dispatcher, QueueDepth
 from app.models.domain.event import status_event
 from app.models.domain.task import Task, TaskError, TaskStatus
-from app.services.retry import RetryPolicy, next_attempt_at
+from app.services.failing import fail_task
 
 logger = get_logger("recovery")
 
 LEASE_NAME = "recovery"
 BATCH = 500
+RELEASE_SECONDS = 1.0
+WORKER_LOST = TaskError(
+    type="WorkerLostError",
+    code="WORKER_LOST",
+    message="The worker that had the task stopped renewing its lease.",
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,6 @@ class Redispatch:
 class Requeue:
     """Take the task from a worker that has gone silent and let another attempt begin."""
 
-    at: datetime
-
 
 @dataclass(frozen=True)
 class Fail:
@@ -53,39 +59,45 @@ class Fail:
 Decision = Wait | Redispatch | Requeue | Fail
 
 
-def decide(task: Task, now: datetime, policy: RetryPolicy, *, queue_is_empty: bool) -> Decision:
+def decide(task: Task, now: datetime, *, queue_is_empty: bool, overrun: timedelta) -> Decision:
     """What recovery does about a task. Pure.
 
     Args:
         task: as the store has it.
         now: compared with the task's lease, due time and deadline.
-        policy: the backoff before another attempt; here without jitter, for a worker's death
-            needs no spreading.
         queue_is_empty: the broker holds no message, so a published task that is still queued
             has lost its message.
+        overrun: how long after its deadline a task may still be held by a worker that is alive;
+            workers end their tasks at the deadline themselves.
     """
     if task.status is TaskStatus.PROCESSING:
-        if task.lease is not None and task.lease.expires_at > now:
-            return Wait()
-        if task.deadline_at <= now:
-            return Fail(TaskDeadlineExceededError("The task did not end before its deadline."))
-        due = next_attempt_at(task, retryable=True, now=now, policy=policy, jitter=0.0)
-        if due is None:
-            return Fail(
-                AttemptsExhaustedError(
-                    f"The worker was lost in each of {task.attempts_used} attempts, or in the last."
-                )
+        return _decide_on_held(task, now, overrun)
+    if task.status is not TaskStatus.QUEUED:
+        return Wait()
+    if task.deadline_at <= now:
+        return Fail(TaskDeadlineExceededError("The task was not begun before its deadline."))
+    if task.next_attempt_at is not None and task.next_attempt_at > now:
+        return Wait()
+    is_due = task.next_dispatch_at is not None and task.next_dispatch_at <= now
+    is_lost = queue_is_empty and task.dispatched_at is not None
+    return Redispatch() if is_due or is_lost else Wait()
+
+
+def _decide_on_held(task: Task, now: datetime, overrun: timedelta) -> Decision:
+    late = TaskDeadlineExceededError("The task did not end before its deadline.")
+    if task.deadline_at + overrun <= now:
+        return Fail(late)
+    if task.lease is not None and task.lease.expires_at > now:
+        return Wait()
+    if task.deadline_at <= now:
+        return Fail(late)
+    if task.attempts_used >= task.max_attempts:
+        return Fail(
+            AttemptsExhaustedError(
+                f"The last of {task.attempts_used} attempts ended with the loss of its worker."
             )
-        return Requeue(due)
-    if task.status is TaskStatus.QUEUED:
-        if task.deadline_at <= now:
-            return Fail(TaskDeadlineExceededError("The task was not begun before its deadline."))
-        if task.next_attempt_at is not None and task.next_attempt_at > now:
-            return Wait()
-        overdue = task.next_dispatch_at is None or task.next_dispatch_at <= now
-        lost = queue_is_empty and task.dispatched_at is not None
-        return Redispatch() if overdue or lost else Wait()
-    return Wait()
+        )
+    return Requeue()
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,6 @@ class RecoveryParts:
     dispatcher: Dispatcher
     publisher: EventPublisher
     queue_depth: QueueDepth
-    retry_policy: RetryPolicy
     settings: Settings
     holder: str
     clock: Clock
@@ -108,11 +119,15 @@ async def run_sweeps(parts: RecoveryParts) -> None:
         while True:
             try:
                 await sweep(parts)
-            except AppError as error:
-                logger.warning("sweep_failed", error=error.message)
+            except Exception:
+                # The next sweep may do better; without any, nothing lost would ever be found.
+                logger.exception("sweep_failed")
             await asyncio.sleep(parts.settings.sweep_interval_seconds)
     finally:
-        await parts.repositories.leases.release(LEASE_NAME, holder=parts.holder)
+        # A courtesy to the next holder, who gets the lease anyway when it runs out.
+        with contextlib.suppress(StoreUnavailableError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await parts.repositories.leases.release(LEASE_NAME, holder=parts.holder)
 
 
 async def sweep(parts: RecoveryParts) -> int:
@@ -125,18 +140,21 @@ async def sweep(parts: RecoveryParts) -> int:
         return 0
     tasks = parts.repositories.tasks
     now = parts.clock()
+    overrun = timedelta(seconds=parts.settings.lease_seconds)
     queue_is_empty = await _queue_is_empty(parts.queue_depth)
     suspects = [
         *await tasks.find_expired_leases(now=now, limit=BATCH),
-        *await tasks.find_queued_past_deadline(now=now, limit=BATCH),
+        *await tasks.find_past_deadline(now - overrun, status=TaskStatus.PROCESSING, limit=BATCH),
+        *await tasks.find_past_deadline(now, status=TaskStatus.QUEUED, limit=BATCH),
         *await tasks.find_to_dispatch(now=now, limit=BATCH),
     ]
     if queue_is_empty:
         suspects += await tasks.find_dispatched_before(now - interval, limit=BATCH)
     acted = 0
     for task in {task.task_id: task for task in suspects}.values():
-        decision = decide(task, now, parts.retry_policy, queue_is_empty=queue_is_empty)
-        acted += await _act(task, decision, now, parts)
+        decision = decide(task, now, queue_is_empty=queue_is_empty, overrun=overrun)
+        with log_context(task_id=task.task_id, attempt=task.attempt):
+            acted += await _act(task, decision, now, parts)
     return acted
 
 
@@ -148,42 +166,34 @@ async def _queue_is_empty(depth: QueueDepth) -> bool:
 
 
 async def _act(task: Task, decision: Decision, now: datetime, parts: RecoveryParts) -> bool:
-    tasks = parts.repositories.tasks
-    with log_context(task_id=task.task_id, attempt=task.attempt):
-        match decision:
-            case Wait():
-                return False
-            case Redispatch():
-                logger.info("task_dispatched_again", dispatches=task.dispatches)
-                parts.dispatcher.offer(task.task_id, dispatches=task.dispatches)
-                return True
-            case Requeue(at):
-                changed = await tasks.requeue(task, _lost_worker(task), next_attempt_at=at, now=now)
-                following = TaskStatus.QUEUED
-                if changed:
-                    logger.warning("lease_taken_over", worker_id=_holder(task))
-                    parts.dispatcher.offer(task.task_id)
-            case Fail(error):
-                details = TaskError(
-                    type=type(error).__name__, code=error.code, message=error.message
-                )
-                changed = await tasks.fail(task, details, now=now)
-                following = TaskStatus.FAILED
-                if changed:
-                    logger.error("task_failed", error_type=details.type, error=details.message)
-        if changed:
-            event = status_event(task.task_id, task.event_seq + 1, following)
-            await parts.publisher.publish(task.task_id, [event])
-        return changed
-
-
-def _holder(task: Task) -> str | None:
-    return task.lease.worker_id if task.lease else None
-
-
-def _lost_worker(task: Task) -> TaskError:
-    return TaskError(
-        type="WorkerLostError",
-        code="WORKER_LOST",
-        message=f"Worker {_holder(task)} stopped renewing its lease.",
-    )
+    match decision:
+        case Wait():
+            return False
+        case Redispatch():
+            logger.info("task_dispatched_again", dispatches=task.dispatches)
+            parts.dispatcher.offer(task.task_id, attempt=task.attempt, dispatches=task.dispatches)
+            return True
+        case Requeue():
+            following = TaskStatus.QUEUED
+            changed = await parts.repositories.tasks.requeue(
+                task, WORKER_LOST, now=now, unless_renewed=True
+            )
+            if changed:
+                holder = task.lease.worker_id if task.lease else None
+                logger.warning("lease_taken_over", worker_id=holder)
+                parts.dispatcher.offer(task.task_id, attempt=task.attempt)
+        case Fail(error):
+            following = TaskStatus.FAILED
+            details = TaskError(type=type(error).__name__, code=error.code, message=error.message)
+            changed = await fail_task(
+                task,
+                details,
+                cost=task.cost,
+                now=now,
+                repositories=parts.repositories,
+                unless_renewed=task.deadline_at > now,
+            )
+    if changed:
+        event = status_event(task.task_id, task.event_seq + 1, following)
+        await parts.publisher.publish(task.task_id, [event])
+    return changed

@@ -1,13 +1,17 @@
 """A task's events for one subscriber: every one once, in order, from any point on."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from app.core.errors import EventBusUnavailableError
+from app.core.errors import EventBusUnavailableError, StoreUnavailableError
+from app.core.logging import get_logger
 from app.db.repositories.tasks import TaskRepository
 from app.messaging.event_hub import EventHub
 from app.messaging.events import EventStreamReader
 from app.models.domain.event import EventId, TaskEvent, merge_events, status_events
+
+logger = get_logger("TaskEvents")
 
 QUIET_POLL_FACTOR = 5
 """While announcements arrive, the store is polled this much more rarely."""
@@ -31,13 +35,18 @@ async def task_events(
     Subscribes first, so that nothing falls between what is stored and what is announced. An
     announcement is only believed if it follows directly on what was yielded last.
 
-    Raises:
-        StoreUnavailableError: the subscriber may come back with the id of its last event.
+    With the store away it waits for it: a browser that is cut off and then answered with an error
+    would not come back.
     """
     position = after
     async with parts.hub.subscription(task_id) as subscription:
         while True:
-            missed, is_ended = await _read_missed(task_id, position, parts)
+            try:
+                missed, is_ended = await _read_missed(task_id, position, parts)
+            except StoreUnavailableError as error:
+                logger.warning("event_stream_waits_for_store", error=error.message)
+                await asyncio.sleep(parts.poll_seconds)
+                continue
             for event in missed:
                 yield event
                 position = event.id

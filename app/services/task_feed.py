@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from app.core.text import storable
 from app.messaging.events import EventPublisher
 from app.models.domain.event import EventId, EventKind, TaskEvent, status_event
 from app.models.domain.task import Task, TaskStatus
@@ -39,17 +40,18 @@ class TaskFeed:
 
     async def step(self, name: str, data: Mapping[str, object]) -> None:
         """Take a step; it is published shortly after."""
-        self._append(EventKind.STEP, {"name": name, **data})
+        said = {key: storable(v) if isinstance(v, str) else v for key, v in data.items()}
+        self._append(EventKind.STEP, {"name": name, **said})
 
     async def token(self, text: str) -> None:
         """Take a piece of the answer; it is published with its neighbours shortly after."""
         last = self._pending[-1] if self._pending else None
         # What was sent once may have arrived, so it must not change any more.
         if last is not None and last.kind is EventKind.TOKEN and last.id > self._attempted:
-            data = {"text": f"{last.data['text']}{text}"}
+            data = {"text": f"{last.data['text']}{storable(text)}"}
             self._pending[-1] = TaskEvent(last.id, EventKind.TOKEN, data)
         else:
-            self._append(EventKind.TOKEN, {"text": text})
+            self._append(EventKind.TOKEN, {"text": storable(text)})
 
     async def flush(self) -> None:
         """Publish what was taken so far."""

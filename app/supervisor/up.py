@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from app.core.addresses import local_host, local_url
-from app.core.config import Settings
+from app.core.config import READY_FILE_VARIABLE, Settings
 from app.core.logging import configure_logging, get_logger
 from app.supervisor.banner import banner
 from app.supervisor.children import ChildSpec
@@ -18,9 +18,6 @@ from app.supervisor.data_dir import hold_data_dir
 from app.supervisor.ports import reserve_address
 from app.supervisor.supervisor import Supervisor
 from app.supervisor.valkey import EmbeddedValkey, find_bundled_binary, find_server_binary
-
-READY_FILE_VARIABLE = "ORCHESTRATOR_READY_FILE"
-"""Tells a worker which file to create, with its process id in it, once it takes tasks."""
 
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 2.5

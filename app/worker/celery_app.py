@@ -13,7 +13,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from prometheus_client import start_http_server
 
-from app.core.config import Settings, load_settings
+from app.core.config import READY_FILE_VARIABLE, Settings, load_settings
 from app.core.errors import ConfigurationError
 from app.core.garbage import exempt_startup_objects
 from app.core.logging import configure_logging, get_logger
@@ -22,8 +22,6 @@ from app.worker.runtime import WorkerRuntime
 
 _SAID_BY_US = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 """Their lines on each task and on readiness say less than ours, and lack the task's context."""
-
-READY_FILE_VARIABLE = "ORCHESTRATOR_READY_FILE"
 
 logger = get_logger("worker")
 
@@ -54,9 +52,15 @@ def _start_runtime(**_: object) -> None:
     # Celery sets up logging only after this; what is said until then is said in the same form.
     _configure_logging()
     logger.info("settings_loaded", **settings.sanitised())
-    if settings.worker_metrics_port is not None:
-        start_http_server(settings.worker_metrics_port, addr=settings.host)
-    runtime.start()
+    try:
+        if settings.worker_metrics_port is not None:
+            start_http_server(settings.worker_metrics_port, addr=settings.host)
+        runtime.start()
+    except Exception as error:
+        # Celery only logs what a signal's receiver raises, and would go on to take messages that
+        # nobody here can work on.
+        logger.critical("worker_cannot_start", exc_info=error)
+        os._exit(2 if isinstance(error, ConfigurationError) else 1)
 
 
 @signals.worker_ready.connect

@@ -75,7 +75,7 @@ class WorkerRuntime:
             return
         self._stopping.set()
         leases = self._execution.leases
-        logger.info("worker_stopping", tasks_in_flight=leases.held_count)
+        logger.info("worker_stopping", tasks_in_flight=leases.attempt_count)
         self._loop.call_soon_threadsafe(
             self._loop.call_later, self._settings.shutdown_grace_seconds, leases.interrupt_all
         )
@@ -122,7 +122,6 @@ class WorkerRuntime:
             dispatcher=dispatcher,
             publisher=publisher,
             queue_depth=QueueDepth(redis, settings),
-            retry_policy=policy,
             settings=settings,
             holder=worker_id,
             clock=utc_now,
@@ -147,7 +146,7 @@ class WorkerRuntime:
             self._execution.leases.interrupt_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HAND_BACK_SECONDS):
-                    while self._execution.leases.held_count:  # noqa: ASYNC110 - ends within the bound
+                    while self._execution.leases.attempt_count:  # noqa: ASYNC110 - ends within the bound
                         await asyncio.sleep(0.01)
         for background in self._background:
             background.cancel()

@@ -87,9 +87,9 @@ class InProcessWorker:
         peer_agent = build_peer_agent(self.settings, OfflineClient(), None, registry=registry)
         return replace(self.execution, peer_agent=peer_agent)
 
-    def another_process(self) -> ExecutionParts:
-        """The parts of a second worker process on the same store."""
-        return replace(self.execution, leases=_lease_keeper(self.settings, self.repositories))
+    def successor(self, parts: ExecutionParts) -> ExecutionParts:
+        """The same parts in the next worker process on the same store."""
+        return replace(parts, leases=_lease_keeper(self.settings, self.repositories))
 
     def streaming(self, hub: EventHub) -> StreamingParts:
         """What a subscriber needs."""
@@ -133,7 +133,6 @@ async def in_process_worker(
         dispatcher=dispatcher,
         publisher=publisher,
         queue_depth=QueueDepth(redis, settings),
-        retry_policy=policy,
         settings=settings,
         holder=leases.worker_id,
         clock=utc_now,

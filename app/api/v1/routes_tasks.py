@@ -1,19 +1,20 @@
 """``/v1/tasks``: what became of tasks, and what is happening to them."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
-from app.api.deps import AuthenticatedCaller, Parts, StreamCaller
+from app.api.deps import ApiParts, AuthenticatedCaller, Parts, StreamCaller
 from app.api.pagination import add_page_headers
-from app.api.sse import STREAM_RESPONSE, sse_messages
-from app.core.errors import InvalidRequestError, TaskNotFoundError
+from app.api.sse import STREAM_RESPONSE, no_events, sse_messages
+from app.core.errors import InvalidRequestError, StoreUnavailableError, TaskNotFoundError
 from app.db.repositories.tasks import TaskFilter
 from app.models.api.requests import SessionId
 from app.models.api.responses import TaskDetailResponse, TaskSummaryResponse
-from app.models.domain.event import BEFORE_ALL, EventId
+from app.models.domain.event import BEFORE_ALL, EventId, TaskEvent
 from app.models.domain.task import TaskStatus
 from app.services.streaming import task_events
 
@@ -80,14 +81,24 @@ async def stream_task_events(
     ] = None,
 ) -> Response:
     """Every event of the task once and in order, from the first or from where a client left off."""
-    after = _parse_position(last_event_id or query_last_event_id)
-    task = await parts.repositories.tasks.find(str(task_id), owner_id=caller.owner_id)
+    position = last_event_id or query_last_event_id
+    after = _parse_position(position)
+    try:
+        task = await parts.repositories.tasks.find(str(task_id), owner_id=caller.owner_id)
+    except StoreUnavailableError:
+        if position is None:
+            raise
+        # A browser that reconnects and is answered with an error gives up for good.
+        return _stream(no_events(), parts)
     if task is None:
         raise TaskNotFoundError(f"Task {task_id} was not found.")
     if task.status.is_final and after >= EventId(task.event_seq, 0):
         # The one answer after which a browser's EventSource does not connect again.
         return Response(status_code=204)
-    events = task_events(task.task_id, after=after, parts=parts.streaming)
+    return _stream(task_events(task.task_id, after=after, parts=parts.streaming), parts)
+
+
+def _stream(events: AsyncIterator[TaskEvent], parts: ApiParts) -> EventSourceResponse:
     return EventSourceResponse(
         sse_messages(events, retry_milliseconds=parts.settings.sse_retry_milliseconds),
         ping=parts.settings.sse_ping_seconds,

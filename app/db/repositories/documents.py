@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from app.core.text import storable
 from app.db.database import Document
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,6 +31,8 @@ def _plain(value: object) -> object:
     # Engines take only JSON's types and datetimes: enums become their text, tuples become lists.
     if isinstance(value, StrEnum):
         return value.value
+    if isinstance(value, str):
+        return storable(value)
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
+from app.core.logging import get_logger
 from app.db.database import Database, Document, Filter, Index, SortKeys
 from app.db.repositories.documents import from_document, to_document, to_value
 from app.models.domain.task import (
+    TASK_SCHEMA_VERSION,
     TRANSITIONS,
+    AttemptFailure,
     Lease,
     StatusEvent,
     Task,
@@ -17,6 +22,8 @@ from app.models.domain.task import (
     TaskStatus,
     sources_of,
 )
+
+logger = get_logger("tasks")
 
 INDEXES = (
     Index((("owner_id", 1), ("created_at", -1), ("task_id", -1))),
@@ -53,7 +60,8 @@ class TaskFilter:
         return {"owner_id": self.owner_id} | {k: v for k, v in chosen.items() if v is not None}
 
 
-_HELD_BY_NOBODY: Document = {"lease": None, "next_attempt_at": None, "next_dispatch_at": None}
+_OF_ONE_STATUS = ("lease", "next_attempt_at", "next_dispatch_at")
+"""What only a held or only a waiting task has."""
 
 LISTING_ORDER: SortKeys = (("created_at", -1), ("task_id", -1))
 
@@ -70,7 +78,9 @@ class TaskRepository:
 
     async def insert(self, task: Task) -> None:
         """Accept a task: from here on it is durable."""
-        await self._tasks.insert_one(to_document(task, key="task_id"))
+        # Without nulls: a sparse index holds null fields too, and only missing ones not.
+        document = to_document(task, key="task_id")
+        await self._tasks.insert_one({k: v for k, v in document.items() if v is not None})
 
     async def find(self, task_id: str, *, owner_id: str | None) -> Task | None:
         """The owner's task of that id."""
@@ -95,11 +105,19 @@ class TaskRepository:
         return await self._tasks.count(chosen.to_filter())
 
     async def mark_dispatched(
-        self, task_ids: Sequence[str], *, now: datetime, next_dispatch_at: datetime
+        self, task_ids: Sequence[str], *, attempt: int, now: datetime, next_dispatch_at: datetime
     ) -> None:
-        """Note that the ids were handed to the broker, and when to do so again if need be."""
+        """Note that the ids were handed to the broker, and when to do so again if need be.
+
+        ``attempt`` is the tasks' count of claims when they were published: one that has been
+        claimed and given back since then waits for something else.
+        """
         await self._tasks.update_many(
-            {"_id": {"$in": list(task_ids)}, "status": TaskStatus.QUEUED.value},
+            {
+                "_id": {"$in": list(task_ids)},
+                "status": TaskStatus.QUEUED.value,
+                "attempt": attempt,
+            },
             {
                 "$set": {"dispatched_at": now, "next_dispatch_at": next_dispatch_at},
                 "$inc": {"dispatches": 1},
@@ -115,8 +133,6 @@ class TaskRepository:
             now,
             {
                 "lease": to_value(Lease(worker_id=worker_id, expires_at=now + lease)),
-                "next_attempt_at": None,
-                "next_dispatch_at": None,
                 "error": None,
                 "started_at": now,
             },
@@ -127,8 +143,9 @@ class TaskRepository:
                 {
                     "_id": task_id,
                     "status": {"$in": sources_of(TaskStatus.PROCESSING)},
-                    "next_attempt_at": {"$lte": now},
+                    "$or": [{"next_attempt_at": None}, {"next_attempt_at": {"$lte": now}}],
                     "deadline_at": {"$gt": now},
+                    "schema_version": {"$lte": TASK_SCHEMA_VERSION},
                 },
                 update,
             )
@@ -179,15 +196,22 @@ class TaskRepository:
         task: Task,
         error: TaskError,
         *,
+        cost: TaskCost,
         now: datetime,
-        fields: Document | None = None,
+        unless_renewed: bool = False,
     ) -> bool:
-        """End the task for good; false if the attempt no longer owns it."""
+        """End the task for good; false if the attempt no longer owns it.
+
+        ``unless_renewed`` is for who takes it from a silent worker: false also if that worker has
+        renewed its lease since ``task`` was read.
+        """
         return await self._finish(
             task,
             TaskStatus.FAILED,
             now,
-            {"error": to_value(error), "completed_at": now, **(fields or {})},
+            {"error": to_value(error), "completed_at": now, "cost": to_value(cost)},
+            failure=error,
+            unless_renewed=unless_renewed,
         )
 
     async def requeue(
@@ -195,14 +219,18 @@ class TaskRepository:
         task: Task,
         error: TaskError | None,
         *,
-        next_attempt_at: datetime,
         now: datetime,
-        handed_back: bool = False,
+        not_before: datetime | None = None,
+        unless_renewed: bool = False,
     ) -> bool:
         """Give the task back for a later attempt; false if the attempt no longer owns it.
 
-        ``handed_back`` says that the attempt did not fail and so is not counted.
+        Without an ``error`` the attempt did not fail and is not counted. With ``not_before`` the
+        task waits until then. ``unless_renewed`` is as for :meth:`fail`.
         """
+        waiting: Document = {"next_dispatch_at": not_before or now}
+        if not_before is not None:
+            waiting["next_attempt_at"] = not_before
         return await self._finish(
             task,
             TaskStatus.QUEUED,
@@ -210,12 +238,13 @@ class TaskRepository:
             {
                 "error": to_value(error) if error else None,
                 "queued_at": now,
-                "next_attempt_at": next_attempt_at,
-                "next_dispatch_at": next_attempt_at,
                 "dispatched_at": None,
                 "dispatches": 0,
-                "handbacks": task.handbacks + int(handed_back),
+                "handbacks": task.handbacks + int(error is None),
+                **waiting,
             },
+            failure=error,
+            unless_renewed=unless_renewed,
         )
 
     async def find_expired_leases(self, *, now: datetime, limit: int) -> list[Task]:
@@ -247,11 +276,13 @@ class TaskRepository:
             )
         )
 
-    async def find_queued_past_deadline(self, *, now: datetime, limit: int) -> list[Task]:
-        """Queued tasks whose time is up."""
+    async def find_past_deadline(
+        self, moment: datetime, *, status: TaskStatus, limit: int
+    ) -> list[Task]:
+        """Tasks of that status whose deadline was at ``moment`` or before."""
         return _all(
             await self._tasks.find(
-                {"status": TaskStatus.QUEUED.value, "deadline_at": {"$lte": now}},
+                {"status": status.value, "deadline_at": {"$lte": moment}},
                 sort=(("deadline_at", 1),),
                 limit=limit,
             )
@@ -276,16 +307,36 @@ class TaskRepository:
         )
 
     async def _finish(
-        self, task: Task, target: TaskStatus, now: datetime, fields: Document
+        self,
+        task: Task,
+        target: TaskStatus,
+        now: datetime,
+        fields: Document,
+        *,
+        failure: TaskError | None = None,
+        unless_renewed: bool = False,
     ) -> bool:
         if target not in TRANSITIONS[task.status]:
             raise ValueError(f"a {task.status} task cannot become {target}")
         # Status and attempt as the caller saw them are the fence: whoever moved the task on since
         # then has changed one of the two.
-        result = await self._tasks.update_one(
-            {"_id": task.task_id, "status": task.status.value, "attempt": task.attempt},
-            _transition(target, now, {**_HELD_BY_NOBODY, **fields}),
-        )
+        fence: Document = {
+            "_id": task.task_id,
+            "status": task.status.value,
+            "attempt": task.attempt,
+        }
+        if unless_renewed and task.lease is not None:
+            fence["lease.expires_at"] = task.lease.expires_at
+        update = _transition(target, now, fields)
+        if failure is not None:
+            entry = AttemptFailure(
+                attempt=task.attempt,
+                worker_id=task.lease.worker_id if task.lease else None,
+                at=now,
+                error=failure,
+            )
+            update["$push"] = {**update["$push"], "failures": to_value(entry)}
+        result = await self._tasks.update_one(fence, update)
         return result.matched == 1
 
 
@@ -294,6 +345,7 @@ def _transition(target: TaskStatus, now: datetime, fields: Document) -> dict[str
     event = StatusEvent(status=target, at=now)
     return {
         "$set": {"status": target.value, "updated_at": now, **fields},
+        "$unset": {field: "" for field in _OF_ONE_STATUS if field not in fields},
         "$inc": {"event_seq": 1},
         "$push": {"events": to_value(event)},
     }
@@ -304,4 +356,11 @@ def _task(document: Document | None) -> Task | None:
 
 
 def _all(documents: list[Document]) -> list[Task]:
-    return [from_document(Task, document) for document in documents]
+    tasks = []
+    for document in documents:
+        try:
+            tasks.append(from_document(Task, document))
+        except ValidationError as error:
+            # One document that this version cannot read must not hide all the others.
+            logger.error("task_unreadable", task_id=document["_id"], errors=error.error_count())  # noqa: TRY400 - the stack says nothing
+    return tasks

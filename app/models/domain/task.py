@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from app.core.ids import new_id
+
+TASK_SCHEMA_VERSION = 1
+"""A worker leaves alone what a newer version wrote: it may not know all there is to it."""
 
 
 class TaskStatus(StrEnum):
@@ -26,8 +28,8 @@ class TaskStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can follow this status."""
-        return not TRANSITIONS[self]
+        """Whether the task has ended, so that its event stream has, too."""
+        return self in FINAL_STATUSES
 
 
 TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
@@ -44,6 +46,9 @@ TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
     }
 )
 """The only legal changes of status. The repositories' filters are built from it."""
+
+
+FINAL_STATUSES = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 
 def sources_of(target: TaskStatus) -> list[str]:
@@ -107,6 +112,15 @@ class Lease(_Frozen):
     expires_at: datetime
 
 
+class AttemptFailure(_Frozen):
+    """How one attempt ended that did not complete, and who had it."""
+
+    attempt: int
+    worker_id: str | None
+    at: datetime
+    error: TaskError
+
+
 class StatusEvent(_Frozen):
     """One change of status. Its number is its place in ``Task.events``, counted from 1."""
 
@@ -122,8 +136,9 @@ class Task(_Frozen):
     lost its lease changes nothing. ``handbacks`` counts those of them that a stopping worker gave
     back, which do not count against ``max_attempts``.
 
-    While a task is queued, ``next_attempt_at`` is when it may be claimed, and ``next_dispatch_at``
-    when recovery publishes it (again); both are null otherwise.
+    While a task is queued, ``next_dispatch_at`` is when recovery publishes it (again), and
+    ``next_attempt_at`` the moment before which it may not be claimed; null means at once, whatever
+    the clocks of the hosts say. Neither field is stored otherwise.
     """
 
     task_id: str
@@ -150,15 +165,16 @@ class Task(_Frozen):
     attempt: int = 0
     max_attempts: int = 3
     handbacks: int = 0
-    next_attempt_at: datetime | None
-    next_dispatch_at: datetime | None
+    next_attempt_at: datetime | None = None
+    next_dispatch_at: datetime | None = None
     deadline_at: datetime
     dispatched_at: datetime | None = None
     dispatches: int = 0
     lease: Lease | None = None
+    failures: tuple[AttemptFailure, ...] = ()
     event_seq: int = 1
     events: tuple[StatusEvent, ...]
-    schema_version: Literal[1] = 1
+    schema_version: int = TASK_SCHEMA_VERSION
 
     @property
     def attempts_used(self) -> int:
@@ -194,7 +210,6 @@ class Task(_Frozen):
             created_at=now,
             updated_at=now,
             queued_at=now,
-            next_attempt_at=now,
             next_dispatch_at=now + dispatch_grace,
             deadline_at=now + deadline,
             max_attempts=max_attempts,

@@ -258,10 +258,10 @@ class TestDetails:
         assert response.json()["status"] == "failed"
         assert response.json()["error"] == {
             "type": "ValueError",
-            "code": None,
-            "message": "the agent's own fault",
+            "code": "AGENT_ERROR",
+            "message": "The agent failed unexpectedly; the log tells more under the task's id.",
         }
-        assert "Traceback" not in response.text
+        assert "own fault" not in response.text
 
     async def test_a_task_that_no_agent_fits_says_so(
         self, client: httpx2.AsyncClient, worker: InProcessWorker

@@ -1,6 +1,7 @@
 """One attempt: what it leaves in the store, whatever goes wrong."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.errors import LLMError, LLMUnavailableError
+from app.db.database import Database
 from app.db.repositories import Repositories
-from app.models.domain.task import Task, TaskStatus
+from app.models.domain.task import TASK_SCHEMA_VERSION, Task, TaskStatus
 from app.services.execution import execute
 from app.services.lease_keeper import RENEWALS_PER_LEASE
+from app.services.recovery import WORKER_LOST
 from tests.support.agents import AnsweringAgent, FailingAgent, WaitingAgent
 from tests.support.execution import InProcessWorker, in_process_worker
 
@@ -174,8 +177,7 @@ async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(
 
     # Another worker takes the task over, as after a long pause of this one.
     held = await worker.reload(task)
-    now = utc_now()
-    assert await worker.repositories.tasks.requeue(held, None, next_attempt_at=now, now=now)
+    assert await worker.repositories.tasks.requeue(held, None, now=utc_now())
     successor = await worker.repositories.tasks.claim(
         task.task_id, worker_id="other", now=utc_now(), lease=timedelta(seconds=30)
     )
@@ -193,8 +195,7 @@ async def test_a_zombies_result_is_discarded(worker: InProcessWorker) -> None:
     attempt = asyncio.create_task(execute(task.task_id, parts))
     await agent.started.wait()
     held = await worker.reload(task)
-    now = utc_now()
-    await worker.repositories.tasks.requeue(held, None, next_attempt_at=now, now=now)
+    await worker.repositories.tasks.requeue(held, None, now=utc_now())
     successor = await worker.repositories.tasks.claim(
         task.task_id, worker_id="other", now=utc_now(), lease=timedelta(seconds=30)
     )
@@ -220,7 +221,7 @@ async def test_leases_are_renewed_while_the_work_goes_on(worker: InProcessWorker
     assert RENEWALS_PER_LEASE > 1
     agent.may_finish.set()
     await attempt
-    assert parts.leases.held_count == 0
+    assert parts.leases.attempt_count == 0
 
 
 async def test_a_stopping_worker_hands_its_task_back_and_no_attempt_is_counted(
@@ -238,8 +239,78 @@ async def test_a_stopping_worker_hands_its_task_back_and_no_attempt_is_counted(
     assert waiting.status is TaskStatus.QUEUED
     assert waiting.attempts_used == 0
     agent.may_finish.set()
-    await execute(task.task_id, parts)
+    await execute(task.task_id, worker.successor(parts))
     assert (await worker.reload(task)).status is TaskStatus.COMPLETED
+
+
+async def test_a_stopping_worker_begins_nothing_that_it_would_have_to_cut_off(
+    worker: InProcessWorker,
+) -> None:
+    agent = WaitingAgent()
+    parts = worker.with_agent(agent)
+    task = await worker.accept(agent="test")
+    parts.leases.interrupt_all()
+    async with asyncio.timeout(5):
+        await execute(task.task_id, parts)
+    assert not agent.started.is_set()
+    assert (await worker.reload(task)).status is TaskStatus.QUEUED
+
+
+async def test_an_earlier_attempt_of_the_same_process_is_stopped(worker: InProcessWorker) -> None:
+    stalled, agent = WaitingAgent(), AnsweringAgent()
+    task = await worker.accept(agent="test")
+    first = asyncio.create_task(execute(task.task_id, worker.with_agent(stalled)))
+    await stalled.started.wait()
+    held = await worker.reload(task)
+    assert await worker.repositories.tasks.requeue(held, WORKER_LOST, now=utc_now())
+
+    await execute(task.task_id, worker.with_agent(agent))
+    await asyncio.wait_for(first, 5)
+    assert stalled.was_cancelled
+    done = await worker.reload(task)
+    assert done.status is TaskStatus.COMPLETED
+    assert [failure.attempt for failure in done.failures] == [1]
+
+
+async def test_a_worker_leaves_alone_what_a_newer_version_wrote(
+    worker: InProcessWorker, database: Database
+) -> None:
+    task = await worker.accept()
+    await database.collection("tasks").update_one(
+        {"_id": task.task_id}, {"$set": {"schema_version": TASK_SCHEMA_VERSION + 1}}
+    )
+    await execute(task.task_id, worker.execution)
+    assert (await worker.reload(task)).status is TaskStatus.QUEUED
+
+
+async def test_a_worker_whose_clock_is_behind_takes_what_is_due_at_once(
+    worker: InProcessWorker,
+) -> None:
+    task = await worker.accept()
+    behind = replace(worker.execution, clock=lambda: utc_now() - timedelta(seconds=30))
+    await execute(task.task_id, behind)
+    assert (await worker.reload(task)).status is TaskStatus.COMPLETED
+
+
+async def test_text_that_is_no_unicode_is_stored_and_told_all_the_same(
+    worker: InProcessWorker,
+) -> None:
+    parts = worker.with_agent(AnsweringAgent("broken \ud800 text"))
+    task = await worker.accept(agent="test")
+    await execute(task.task_id, parts)
+    done = await worker.reload(task)
+    assert done.result is not None
+    assert done.result.raw_output == "broken ? text"
+
+
+async def test_what_an_agent_raises_is_not_told_to_clients(worker: InProcessWorker) -> None:
+    parts = worker.with_agent(FailingAgent(KeyError("/etc/secret?password=hunter2")))
+    task = await worker.accept(agent="test")
+    await execute(task.task_id, parts)
+    failed = await worker.reload(task)
+    assert failed.error is not None
+    assert "hunter2" not in failed.error.message
+    assert "hunter2" in (failed.error.stack or "")
 
 
 async def test_a_recorded_answer_is_not_asked_for_again(worker: InProcessWorker) -> None:
@@ -253,8 +324,7 @@ async def test_a_recorded_answer_is_not_asked_for_again(worker: InProcessWorker)
     assert claimed is not None
     await execute_steps_only(claimed, worker, agent)
     assert agent.calls == 1
-    now = utc_now()
-    await worker.repositories.tasks.requeue(claimed, None, next_attempt_at=now, now=now)
+    await worker.repositories.tasks.requeue(claimed, None, now=utc_now())
 
     await execute(task.task_id, parts)
     done = await worker.reload(task)

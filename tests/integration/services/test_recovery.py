@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from app.core.clock import utc_now
+from app.db.database import Database
 from app.models.domain.task import Task, TaskStatus
 from app.services.execution import execute
-from app.services.recovery import LEASE_NAME, sweep
+from app.services.recovery import LEASE_NAME, WORKER_LOST, sweep
 from tests.support.execution import InProcessWorker
 from tests.support.waiting import until
 
@@ -51,7 +52,7 @@ async def test_a_task_whose_worker_died_is_done_by_another(worker: InProcessWork
     assert waiting.status is TaskStatus.QUEUED
     assert waiting.error is not None
     assert waiting.error.code == "WORKER_LOST"
-    assert "dead" in waiting.error.message
+    assert [failure.worker_id for failure in waiting.failures] == ["dead"]
     await execute(task.task_id, worker.execution)
     assert (await worker.reload(task)).status is TaskStatus.COMPLETED
 
@@ -78,7 +79,8 @@ async def test_a_task_that_was_never_published_is_published(worker: InProcessWor
     worker = replace(worker, recovery=replace(worker.recovery, clock=lambda: utc_now() + MINUTE))
     assert await sweep(worker.recovery) == 1
     await dispatched(worker, task)
-    assert await queued_messages(worker) == 2  # the one offered on acceptance, and the sweep's
+    # One offered on acceptance may have gone out too, if it did not wait any more.
+    assert await queued_messages(worker) in {1, 2}
 
 
 async def test_tasks_whose_messages_were_lost_are_published_again(worker: InProcessWorker) -> None:
@@ -130,6 +132,43 @@ async def test_one_process_sweeps_and_another_takes_over_when_it_is_gone(
     )
     later = replace(other, clock=lambda: utc_now() + MINUTE)
     assert await sweep(later) == 1
+
+
+async def test_a_lease_that_was_renewed_meanwhile_is_left_alone(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    tasks = worker.repositories.tasks
+    await tasks.claim(task.task_id, worker_id="w", now=utc_now(), lease=timedelta(0))
+    seen = await worker.reload(task)
+    await tasks.renew_leases([task.task_id], worker_id="w", now=utc_now(), lease=MINUTE)
+    assert not await tasks.requeue(seen, WORKER_LOST, now=utc_now(), unless_renewed=True)
+
+
+async def test_one_unreadable_document_does_not_keep_the_others_from_being_recovered(
+    worker: InProcessWorker, database: Database
+) -> None:
+    tasks = [await worker.accept() for _ in range(2)]
+    for task in tasks:
+        await worker.repositories.tasks.claim(
+            task.task_id, worker_id="dead", now=utc_now(), lease=timedelta(0)
+        )
+    await database.collection("tasks").update_one(
+        {"_id": tasks[0].task_id}, {"$set": {"attempt": "unreadable"}}
+    )
+    assert await sweep(worker.recovery) == 1
+    assert (await worker.reload(tasks[1])).status is TaskStatus.QUEUED
+
+
+async def test_a_publication_noted_late_does_not_postpone_a_retry(worker: InProcessWorker) -> None:
+    task = await worker.accept()
+    tasks = worker.repositories.tasks
+    claimed = await tasks.claim(task.task_id, worker_id="w", now=utc_now(), lease=MINUTE)
+    assert claimed is not None
+    await tasks.requeue(claimed, WORKER_LOST, now=utc_now())
+    before = await worker.reload(task)
+    await tasks.mark_dispatched(
+        [task.task_id], attempt=0, now=utc_now(), next_dispatch_at=utc_now() + MINUTE
+    )
+    assert await worker.reload(task) == before
 
 
 async def test_a_finished_task_is_never_touched(worker: InProcessWorker) -> None:

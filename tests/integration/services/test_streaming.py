@@ -106,7 +106,7 @@ async def test_a_retried_task_shows_every_change_of_status(
     parts.leases.interrupt_all()
     await first
     agent.may_finish.set()
-    await execute(task.task_id, parts)
+    await execute(task.task_id, worker.successor(parts))
 
     events = await watching
     assert statuses(events) == ["queued", "processing", "queued", "processing", "completed"]
@@ -123,7 +123,7 @@ async def test_a_superseded_attempt_is_not_heard(worker: InProcessWorker, hub: E
     parts.leases.interrupt_all()
     await first
     agent.may_finish.set()
-    await execute(task.task_id, parts)
+    await execute(task.task_id, worker.successor(parts))
     before = await collect(task, worker, hub)
 
     await zombie_feed.token("from the dead")

@@ -31,7 +31,7 @@ async def test_an_id_that_waits_is_not_taken_a_second_time() -> None:
 
     dispatcher.offer("one", dispatches=1)
     await until(lambda: have_been_published(record, 3))
-    assert record.dispatches[2] == Dispatch("one", dispatches=1)
+    assert record.dispatches[2] == Dispatch("one", attempt=0, dispatches=1)
     running.cancel()
 
 

@@ -37,6 +37,6 @@ def test_a_new_task_is_queued_due_and_has_its_first_event() -> None:
         max_attempts=3,
     )
     assert task.status is TaskStatus.QUEUED
-    assert task.next_attempt_at == now
+    assert task.next_attempt_at is None
     assert task.next_dispatch_at == now + timedelta(seconds=5)
     assert task.event_seq == len(task.events) == 1

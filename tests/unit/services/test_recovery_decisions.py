@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from app.models.domain.task import Lease, StatusEvent, Task, TaskStatus
 from app.services.recovery import Decision, Fail, Redispatch, Requeue, Wait, decide
-from app.services.retry import RetryPolicy
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-POLICY = RetryPolicy(base=2 * SECOND, maximum=60 * SECOND)
+OVERRUN = 30 * SECOND
 
 
 def make_task(status: TaskStatus, **values: object) -> Task:
@@ -63,6 +62,12 @@ QUEUED, PROCESSING = TaskStatus.QUEUED, TaskStatus.PROCESSING
             Wait,
             id="late, but its worker is alive and ends it by itself",
         ),
+        pytest.param(
+            make_task(PROCESSING, lease=lease(1), deadline_at=NOW - OVERRUN),
+            False,
+            Fail,
+            id="very late, its worker is alive and does not end it",
+        ),
         pytest.param(make_task(QUEUED), False, Wait, id="published a moment ago"),
         pytest.param(
             make_task(QUEUED, next_dispatch_at=NOW), False, Redispatch, id="published long ago"
@@ -86,7 +91,8 @@ QUEUED, PROCESSING = TaskStatus.QUEUED, TaskStatus.PROCESSING
     ],
 )
 def test_decisions(task: Task, queue_is_empty: bool, expected: type[Decision]) -> None:
-    assert type(decide(task, NOW, POLICY, queue_is_empty=queue_is_empty)) is expected
+    decision = decide(task, NOW, queue_is_empty=queue_is_empty, overrun=OVERRUN)
+    assert type(decision) is expected
 
 
 seconds = st.integers(-1000, 1000).map(lambda number: number * SECOND)
@@ -119,12 +125,11 @@ def test_a_task_whose_times_have_all_passed_is_never_left_alone(
         attempt=attempt,
     )
     later = NOW + 1001 * SECOND
-    decision = decide(task, later, POLICY, queue_is_empty=queue_is_empty)
+    decision = decide(task, later, queue_is_empty=queue_is_empty, overrun=OVERRUN)
     if status.is_final:
         assert decision == Wait()
     else:
         assert isinstance(decision, Fail)  # the deadline passed in any case
-    now_decision = decide(task, NOW, POLICY, queue_is_empty=queue_is_empty)
-    if isinstance(now_decision, Requeue):
+    if isinstance(decide(task, NOW, queue_is_empty=queue_is_empty, overrun=OVERRUN), Requeue):
         assert task.attempts_used < task.max_attempts
-        assert now_decision.at < task.deadline_at
+        assert task.deadline_at > NOW

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from app.models.domain.task import TaskStatus
 from app.services.retry import RetryPolicy, next_attempt_at
-from tests.unit.services.test_recovery_decisions import NOW, POLICY, SECOND, make_task
+from tests.unit.services.test_recovery_decisions import NOW, SECOND, make_task
+
+POLICY = RetryPolicy(base=2 * SECOND, maximum=60 * SECOND)
 
 
 def test_the_wait_doubles_up_to_its_bound() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.core.addresses import local_url
-from app.core.config import Settings
+from app.core.config import READY_FILE_VARIABLE, Settings
 from app.supervisor.banner import banner
 from app.supervisor.children import describe_exit
-from app.supervisor.up import READY_FILE_VARIABLE, application_specs
+from app.supervisor.up import application_specs
 from app.supervisor.watcher import watch
 
 REDIS_URL = "redis://:hidden-password@127.0.0.1:16000/0"
