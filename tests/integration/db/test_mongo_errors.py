@@ -1,5 +1,7 @@
 """What the MongoDB engine makes of a server that is not there."""
 
+import asyncio
+import gc
 import socket
 import time
 from collections.abc import Iterator
@@ -19,10 +21,17 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-async def test_a_server_that_is_silent_is_reported_within_the_timeout(silent_port: int) -> None:
-    settings = load_settings(
-        mongo_uri=f"mongodb://127.0.0.1:{silent_port}", store_timeout_seconds=0.5
-    )
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_server_that_is_silent_is_reported_within_the_timeout(silent_port: int) -> None:
+    asyncio.run(ask_a_silent_server(silent_port))
+    # The driver's monitor forgets a socket whose handshake its closing interrupts. Let that come
+    # out here, where it is expected, and not in whichever test the collector runs next.
+    gc.collect()
+
+
+async def ask_a_silent_server(port: int) -> None:
+    """Every call is refused in time, before the closing and after it."""
+    settings = load_settings(mongo_uri=f"mongodb://127.0.0.1:{port}", store_timeout_seconds=0.5)
     database = await connect_database(settings)
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError):
