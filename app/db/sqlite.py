@@ -61,8 +61,9 @@ class SqliteDatabase:
                 for _ in range(1 + _READERS)
             )
             opened.pop_all()
-        lock_wait_ms = int(min(_LOCK_WAIT_SECONDS, timeout) * 1000)
-        writing.execute(f"PRAGMA busy_timeout = {lock_wait_ms}")
+        # SQLite waits in growing steps of whole milliseconds, longer than another's commit takes:
+        # the writer's thread waits for the lock by itself.
+        writing.execute("PRAGMA busy_timeout = 0")
         reader = SqliteThreads(
             "store-reader",
             reading,

@@ -33,6 +33,10 @@ Operation = Callable[[sqlite3.Connection], T]
 _GRACE_SECONDS: Final = 0.5
 """Past an operation's time, how long its thread has to say why, before the loop gives up."""
 
+_SHORTEST_PAUSE_SECONDS: Final = 0.0002
+_LONGEST_PAUSE_SECONDS: Final = 0.005
+"""Between tries to take the file's write lock; another process' commit takes less than one ms."""
+
 _log = get_logger(__name__)
 
 
@@ -229,6 +233,7 @@ def _begin(connection: sqlite3.Connection, batch: list[Job]) -> list[Job]:
     Jobs whose time passes meanwhile fail one by one, so that none waits for another's time.
     """
     jobs = _awaited(batch)
+    pause = _SHORTEST_PAUSE_SECONDS
     while jobs:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -238,6 +243,8 @@ def _begin(connection: sqlite3.Connection, batch: list[Job]) -> list[Job]:
             if given_up:
                 post(_failed(given_up, error))
             jobs = [job for job in _awaited(jobs) if job not in given_up]
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         else:
             return jobs
     return []
