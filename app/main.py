@@ -35,7 +35,7 @@ from app.messaging.event_hub import EventHub
 from app.messaging.events import EventStreamReader
 from app.messaging.queue import Dispatcher, make_producer
 from app.messaging.redis import connect_redis, connect_redis_for_listening
-from app.services.dispatching import record_dispatches
+from app.services.dispatching import take_back_dispatches
 from app.services.health import HealthProbe
 from app.services.indexes import ensure_indexes
 from app.services.streaming import StreamingParts
@@ -97,7 +97,7 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
     resources.push_async_callback(redis.aclose)
     dispatcher = Dispatcher(
         make_producer(settings),
-        record_dispatches(repositories.tasks, settings, utc_now),
+        take_back_dispatches(repositories.tasks, utc_now),
     )
     hub = EventHub(connect_redis_for_listening(settings), settings)
     background = [

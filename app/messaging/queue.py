@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from celery import Celery
 from redis.asyncio import Redis
@@ -30,15 +29,7 @@ MAX_WAITING = 10_000
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
 
 
-class Dispatch(NamedTuple):
-    """A task to publish: how often it was claimed, and published since then."""
-
-    task_id: str
-    attempt: int
-    dispatches: int
-
-
-DispatchedCallback = Callable[[Sequence[Dispatch]], Awaitable[None]]
+FailureCallback = Callable[[Sequence[str]], Awaitable[None]]
 
 
 def make_producer(settings: Settings) -> Celery:
@@ -95,27 +86,23 @@ def _make_celery(settings: Settings, transport_options: Mapping[str, float]) -> 
 
 
 class Dispatcher:
-    """Publishes task ids off the event loop, in batches, and reports which were taken.
+    """Publishes task ids off the event loop, in batches, and reports which could not be published.
 
-    :meth:`offer` never waits and never fails; :meth:`run` does the work as a background task.
+    The store says of an id that it was published before it is offered here, which spares a write
+    for each task; ``on_failure`` takes that back. What dies in between is found by recovery, like
+    a message that got lost. :meth:`offer` never waits and never fails; :meth:`run` does the work as
+    a background task.
     """
 
-    def __init__(self, celery: Celery, on_dispatched: DispatchedCallback) -> None:
+    def __init__(self, celery: Celery, on_failure: FailureCallback) -> None:
         self._celery = celery
-        self._on_dispatched = on_dispatched
-        self._waiting: asyncio.Queue[Dispatch] = asyncio.Queue(MAX_WAITING)
-        self._waiting_ids: set[str] = set()
+        self._on_failure = on_failure
+        self._waiting: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
 
-    def offer(self, task_id: str, *, attempt: int = 0, dispatches: int = 0) -> None:
-        """Hand over an id. With too many waiting it is left to recovery.
-
-        One that waits already is not taken twice: while the broker is away, every sweep offers it.
-        """
-        if task_id in self._waiting_ids:
-            return
+    def offer(self, task_id: str) -> None:
+        """Hand over an id. With too many waiting it is left to recovery."""
         with contextlib.suppress(asyncio.QueueFull):
-            self._waiting.put_nowait(Dispatch(task_id, attempt, dispatches))
-            self._waiting_ids.add(task_id)
+            self._waiting.put_nowait(task_id)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -126,42 +113,38 @@ class Dispatcher:
                 batch = [await self._waiting.get()]
                 while len(batch) < MAX_BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
-                self._waiting_ids.difference_update(dispatch.task_id for dispatch in batch)
                 published = await loop.run_in_executor(thread, self._publish, batch)
-                if published:
-                    await self._report(published)
-                if len(published) < len(batch):
+                if published < len(batch):
+                    await self._report_failure(batch[published:])
                     await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _report(self, published: list[Dispatch]) -> None:
+    async def _report_failure(self, task_ids: Sequence[str]) -> None:
         try:
-            await self._on_dispatched(published)
+            await self._on_failure(task_ids)
         except AppError as error:
-            # The messages are out; unmarked, recovery sends them once more, which is harmless.
-            logger.warning("dispatch_not_recorded", count=len(published), error=error.message)
+            # They are taken for published, and found when nobody claims them in time.
+            logger.warning("failure_not_recorded", count=len(task_ids), error=error.message)
 
-    def _publish(self, batch: Sequence[Dispatch]) -> list[Dispatch]:
-        published: list[Dispatch] = []
+    def _publish(self, task_ids: Sequence[str]) -> int:
+        published = 0
         try:
             with self._celery.producer_pool.acquire(block=True) as producer:
-                for dispatch in batch:
+                for task_id in task_ids:
                     self._celery.send_task(
                         TASK_NAME,
-                        args=(dispatch.task_id,),
-                        task_id=dispatch.task_id,
+                        args=(task_id,),
+                        task_id=task_id,
                         queue=QUEUE_NAME,
                         producer=producer,
                         retry=False,
                         ignore_result=True,
                     )
-                    published.append(dispatch)
+                    published += 1
         except Exception as error:  # noqa: BLE001 - a transport raises whatever its driver does
             # Whatever it was, recovery publishes what is left, and tries again if need be.
-            logger.warning(
-                "dispatch_failed", waiting=len(batch) - len(published), error=repr(error)
-            )
+            logger.warning("dispatch_failed", waiting=len(task_ids) - published, error=repr(error))
         return published
 
 

@@ -20,6 +20,7 @@ from app.messaging.events import EventPublisher
 from app.messaging.queue import Dispatcher, QueueDepth
 from app.models.domain.event import status_event
 from app.models.domain.task import Task, TaskError, TaskStatus
+from app.services.dispatching import dispatch_again
 from app.services.failing import fail_task
 
 logger = get_logger("recovery")
@@ -138,41 +139,58 @@ async def sweep(parts: RecoveryParts) -> int:
     )
     if not elected:
         return 0
-    tasks = parts.repositories.tasks
-    now = parts.clock()
+    return await _end_and_take_over(parts) + await _dispatch(parts)
+
+
+async def _end_and_take_over(parts: RecoveryParts) -> int:
+    tasks, now = parts.repositories.tasks, parts.clock()
     overrun = timedelta(seconds=parts.settings.lease_seconds)
-    queue_is_empty = await _queue_is_empty(parts.queue_depth)
     suspects = [
         *await tasks.find_expired_leases(now=now, limit=BATCH),
         *await tasks.find_past_deadline(now - overrun, status=TaskStatus.PROCESSING, limit=BATCH),
         *await tasks.find_past_deadline(now, status=TaskStatus.QUEUED, limit=BATCH),
-        *await tasks.find_to_dispatch(now=now, limit=BATCH),
     ]
-    if queue_is_empty:
-        suspects += await tasks.find_dispatched_before(now - interval, limit=BATCH)
     acted = 0
     for task in {task.task_id: task for task in suspects}.values():
-        decision = decide(task, now, queue_is_empty=queue_is_empty, overrun=overrun)
+        decision = decide(task, now, queue_is_empty=False, overrun=overrun)
         with log_context(task_id=task.task_id, attempt=task.attempt):
             acted += await _act(task, decision, now, parts)
     return acted
 
 
-async def _queue_is_empty(depth: QueueDepth) -> bool:
+async def _dispatch(parts: RecoveryParts) -> int:
+    tasks, now = parts.repositories.tasks, parts.clock()
+    overrun = timedelta(seconds=parts.settings.lease_seconds)
     try:
-        return await depth.read() == 0
+        queue_is_empty = await parts.queue_depth.read() == 0
     except EventBusUnavailableError:
-        return False
+        # Nothing could be published.
+        return 0
+    suspects = await tasks.find_to_dispatch(now=now, limit=BATCH)
+    if queue_is_empty:
+        interval = timedelta(seconds=parts.settings.sweep_interval_seconds)
+        suspects += await tasks.find_dispatched_before(now - interval, limit=BATCH)
+    due = [
+        task
+        for task in {task.task_id: task for task in suspects}.values()
+        if decide(task, now, queue_is_empty=queue_is_empty, overrun=overrun) == Redispatch()
+    ]
+    if due:
+        logger.info("tasks_dispatched_again", count=len(due))
+        await dispatch_again(
+            due,
+            repository=tasks,
+            dispatcher=parts.dispatcher,
+            settings=parts.settings,
+            clock=parts.clock,
+        )
+    return len(due)
 
 
 async def _act(task: Task, decision: Decision, now: datetime, parts: RecoveryParts) -> bool:
     match decision:
-        case Wait():
+        case Wait() | Redispatch():
             return False
-        case Redispatch():
-            logger.info("task_dispatched_again", dispatches=task.dispatches)
-            parts.dispatcher.offer(task.task_id, attempt=task.attempt, dispatches=task.dispatches)
-            return True
         case Requeue():
             following = TaskStatus.QUEUED
             changed = await parts.repositories.tasks.requeue(
@@ -181,7 +199,6 @@ async def _act(task: Task, decision: Decision, now: datetime, parts: RecoveryPar
             if changed:
                 holder = task.lease.worker_id if task.lease else None
                 logger.warning("lease_taken_over", worker_id=holder)
-                parts.dispatcher.offer(task.task_id, attempt=task.attempt)
         case Fail(error):
             following = TaskStatus.FAILED
             details = TaskError(type=type(error).__name__, code=error.code, message=error.message)

@@ -11,6 +11,7 @@ from app.db.repositories import Repositories
 from app.messaging.queue import Dispatcher
 from app.models.domain.session import SessionMetadata
 from app.models.domain.task import Task, TaskMetadata
+from app.services.dispatching import redispatch_delay
 
 logger = get_logger("AgentExecute")
 
@@ -51,7 +52,7 @@ async def submit(
         metadata=submission.metadata,
         now=now,
         deadline=timedelta(seconds=settings.task_deadline_seconds),
-        dispatch_grace=timedelta(seconds=settings.sweep_interval_seconds),
+        redispatch_after=redispatch_delay(settings, dispatches=1),
         max_attempts=settings.task_max_attempts,
     )
     await repositories.sessions.ensure(

@@ -25,7 +25,7 @@ from app.llm.connect import connect_llm, connect_search
 from app.messaging.events import EventPublisher
 from app.messaging.queue import Dispatcher, QueueDepth, make_producer
 from app.messaging.redis import connect_redis
-from app.services.dispatching import record_dispatches
+from app.services.dispatching import take_back_dispatches
 from app.services.execution import ExecutionParts, execute
 from app.services.indexes import ensure_indexes
 from app.services.lease_keeper import LeaseKeeper
@@ -115,7 +115,7 @@ class WorkerRuntime:
         )
         dispatcher = Dispatcher(
             make_producer(settings),
-            record_dispatches(repositories.tasks, settings, utc_now),
+            take_back_dispatches(repositories.tasks, utc_now),
         )
         recovery = RecoveryParts(
             repositories=repositories,

@@ -21,7 +21,7 @@ from app.messaging.events import EventPublisher, EventStreamReader
 from app.messaging.queue import Dispatcher, QueueDepth, make_producer
 from app.messaging.redis import connect_redis
 from app.models.domain.task import Task, TaskMetadata
-from app.services.dispatching import record_dispatches
+from app.services.dispatching import take_back_dispatches
 from app.services.execution import ExecutionParts
 from app.services.lease_keeper import LeaseKeeper
 from app.services.recovery import RecoveryParts
@@ -118,7 +118,7 @@ async def in_process_worker(
     policy = RetryPolicy.of(settings)
     dispatcher = Dispatcher(
         make_producer(settings),
-        record_dispatches(repositories.tasks, settings, utc_now),
+        take_back_dispatches(repositories.tasks, utc_now),
     )
     execution = ExecutionParts(
         repositories=repositories,

@@ -25,7 +25,7 @@ def stored_task(
         metadata=TaskMetadata(),
         now=now,
         deadline=timedelta(hours=1),
-        dispatch_grace=timedelta(hours=1),
+        redispatch_after=timedelta(hours=1),
         max_attempts=3,
     )
     return task.model_copy(

@@ -105,23 +105,25 @@ class TaskRepository:
         return await self._tasks.count(chosen.to_filter())
 
     async def mark_dispatched(
-        self, task_ids: Sequence[str], *, attempt: int, now: datetime, next_dispatch_at: datetime
+        self, task_ids: Sequence[str], *, now: datetime, next_dispatch_at: datetime
     ) -> None:
-        """Note that the ids were handed to the broker, and when to do so again if need be.
-
-        ``attempt`` is the tasks' count of claims when they were published: one that has been
-        claimed and given back since then waits for something else.
-        """
+        """Note that the ids are handed to the broker, and when to do so again if need be."""
         await self._tasks.update_many(
-            {
-                "_id": {"$in": list(task_ids)},
-                "status": TaskStatus.QUEUED.value,
-                "attempt": attempt,
-            },
+            {"_id": {"$in": list(task_ids)}, "status": TaskStatus.QUEUED.value},
             {
                 "$set": {"dispatched_at": now, "next_dispatch_at": next_dispatch_at},
                 "$inc": {"dispatches": 1},
             },
+        )
+
+    async def mark_undispatched(self, task_ids: Sequence[str], *, now: datetime) -> None:
+        """Note that the broker did not take the ids, so that the next sweep tries again.
+
+        One that has moved on since is published once too often at the most.
+        """
+        await self._tasks.update_many(
+            {"_id": {"$in": list(task_ids)}, "status": TaskStatus.QUEUED.value},
+            {"$set": {"next_dispatch_at": now}, "$unset": {"dispatched_at": ""}},
         )
 
     async def claim(

@@ -192,13 +192,13 @@ class Task(_Frozen):
         metadata: TaskMetadata,
         now: datetime,
         deadline: timedelta,
-        dispatch_grace: timedelta,
+        redispatch_after: timedelta,
         max_attempts: int,
     ) -> "Task":
         """A task as it is accepted: queued, due at once, with its first event.
 
-        Recovery publishes it only after ``dispatch_grace``, since whoever accepts it does so at
-        once.
+        It counts as published from the start, since whoever accepts it does so right away;
+        recovery publishes it if nobody has claimed it ``redispatch_after``.
         """
         return cls(
             task_id=new_id(),
@@ -210,7 +210,9 @@ class Task(_Frozen):
             created_at=now,
             updated_at=now,
             queued_at=now,
-            next_dispatch_at=now + dispatch_grace,
+            next_dispatch_at=now + redispatch_after,
+            dispatched_at=now,
+            dispatches=1,
             deadline_at=now + deadline,
             max_attempts=max_attempts,
             events=(StatusEvent(status=TaskStatus.QUEUED, at=now),),

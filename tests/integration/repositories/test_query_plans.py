@@ -31,7 +31,7 @@ async def sqlite(settings: Settings) -> AsyncIterator[SqliteDatabase]:
             metadata=TaskMetadata(),
             now=NOW,
             deadline=timedelta(minutes=1),
-            dispatch_grace=timedelta(seconds=1),
+            redispatch_after=timedelta(seconds=1),
             max_attempts=3,
         )
     )

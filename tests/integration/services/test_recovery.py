@@ -8,7 +8,9 @@ from datetime import timedelta
 
 from app.core.clock import utc_now
 from app.db.database import Database
-from app.models.domain.task import Task, TaskStatus
+from app.messaging.queue import Dispatcher, make_producer
+from app.models.domain.task import TaskStatus
+from app.services.dispatching import take_back_dispatches
 from app.services.execution import execute
 from app.services.recovery import LEASE_NAME, WORKER_LOST, sweep
 from tests.support.execution import InProcessWorker
@@ -31,14 +33,14 @@ async def dispatching(worker: InProcessWorker) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def dispatched(worker: InProcessWorker, *tasks: Task) -> None:
-    """Wait until the dispatcher has published and noted these."""
+async def published(worker: InProcessWorker, count: int) -> None:
+    """Have the dispatcher publish what it was offered, until so many messages wait."""
 
-    async def all_noted() -> bool:
-        return all([(await worker.reload(task)).dispatched_at for task in tasks])
+    async def all_wait() -> bool:
+        return await queued_messages(worker) == count
 
     async with dispatching(worker):
-        await until(all_noted)
+        await until(all_wait)
 
 
 async def test_a_task_whose_worker_died_is_done_by_another(worker: InProcessWorker) -> None:
@@ -46,7 +48,7 @@ async def test_a_task_whose_worker_died_is_done_by_another(worker: InProcessWork
     await worker.repositories.tasks.claim(
         task.task_id, worker_id="dead", now=utc_now(), lease=timedelta(0)
     )
-    assert await sweep(worker.recovery) == 1
+    assert await sweep(worker.recovery) == 2  # taken over, and published
 
     waiting = await worker.reload(task)
     assert waiting.status is TaskStatus.QUEUED
@@ -74,36 +76,45 @@ async def test_a_task_that_kills_its_workers_fails_after_its_last_attempt(
 
 
 async def test_a_task_that_was_never_published_is_published(worker: InProcessWorker) -> None:
-    task = await worker.accept()
-    # The API died between storing and publishing: what it had offered is gone.
-    worker = replace(worker, recovery=replace(worker.recovery, clock=lambda: utc_now() + MINUTE))
-    assert await sweep(worker.recovery) == 1
-    await dispatched(worker, task)
-    # One offered on acceptance may have gone out too, if it did not wait any more.
-    assert await queued_messages(worker) in {1, 2}
+    await worker.accept()
+    # The API dies between storing and publishing: what it had offered is gone with it.
+    dispatcher = Dispatcher(
+        make_producer(worker.settings),
+        take_back_dispatches(worker.repositories.tasks, utc_now),
+    )
+    late = replace(
+        worker.recovery, dispatcher=dispatcher, clock=lambda: utc_now() + timedelta(minutes=1)
+    )
+    assert await sweep(late) == 1
+    await published(replace(worker, recovery=late), 1)
 
 
 async def test_tasks_whose_messages_were_lost_are_published_again(worker: InProcessWorker) -> None:
-    tasks = [await worker.accept() for _ in range(5)]
-    await dispatched(worker, *tasks)
-    assert await queued_messages(worker) == 5
+    for _ in range(5):
+        await worker.accept()
+    await published(worker, 5)
     await worker.redis.flushall()
-
     later = replace(worker.recovery, clock=lambda: utc_now() + timedelta(seconds=2))
     assert await sweep(later) == 5
+    await published(worker, 5)
 
-    async def all_are_back() -> bool:
-        return await queued_messages(worker) == 5
 
-    async with dispatching(worker):
-        await until(all_are_back)
+async def test_what_the_broker_did_not_take_is_published_by_the_next_sweep(
+    worker: InProcessWorker,
+) -> None:
+    task = await worker.accept()
+    await take_back_dispatches(worker.repositories.tasks, utc_now)([task.task_id])
+    waiting = await worker.reload(task)
+    assert waiting.dispatched_at is None
+    assert await sweep(worker.recovery) == 1
 
 
 async def test_tasks_that_wait_in_the_queue_are_not_published_again(
     worker: InProcessWorker,
 ) -> None:
-    tasks = [await worker.accept() for _ in range(3)]
-    await dispatched(worker, *tasks)
+    for _ in range(3):
+        await worker.accept()
+    await published(worker, 3)
     later = replace(worker.recovery, clock=lambda: utc_now() + timedelta(seconds=2))
     assert await sweep(later) == 0
 
@@ -154,21 +165,8 @@ async def test_one_unreadable_document_does_not_keep_the_others_from_being_recov
     await database.collection("tasks").update_one(
         {"_id": tasks[0].task_id}, {"$set": {"attempt": "unreadable"}}
     )
-    assert await sweep(worker.recovery) == 1
+    assert await sweep(worker.recovery) == 2  # taken over, and published
     assert (await worker.reload(tasks[1])).status is TaskStatus.QUEUED
-
-
-async def test_a_publication_noted_late_does_not_postpone_a_retry(worker: InProcessWorker) -> None:
-    task = await worker.accept()
-    tasks = worker.repositories.tasks
-    claimed = await tasks.claim(task.task_id, worker_id="w", now=utc_now(), lease=MINUTE)
-    assert claimed is not None
-    await tasks.requeue(claimed, WORKER_LOST, now=utc_now())
-    before = await worker.reload(task)
-    await tasks.mark_dispatched(
-        [task.task_id], attempt=0, now=utc_now(), next_dispatch_at=utc_now() + MINUTE
-    )
-    assert await worker.reload(task) == before
 
 
 async def test_a_finished_task_is_never_touched(worker: InProcessWorker) -> None:

@@ -1,40 +1,67 @@
-"""The dispatcher, with a broker that lives in the test's own memory."""
+"""The dispatcher, with a broker that lives in the test's own memory and one that is not there."""
 
+import asyncio
 from collections.abc import Sequence
 
 from celery import Celery
+from kombu import Connection
 
-from app.core.background import start_background
-from app.messaging.queue import Dispatch, Dispatcher
+from app.messaging.queue import MAX_WAITING, QUEUE_NAME, Dispatcher
 from tests.support.waiting import until
 
+NOWHERE = "redis://127.0.0.1:1/0"
 
-class Record:
-    """Notes what was published."""
+
+class Failures:
+    """Notes what could not be published."""
 
     def __init__(self) -> None:
-        self.dispatches: list[Dispatch] = []
+        self.task_ids: list[str] = []
 
-    async def __call__(self, published: Sequence[Dispatch]) -> None:
-        self.dispatches += published
+    async def __call__(self, task_ids: Sequence[str]) -> None:
+        self.task_ids += task_ids
 
 
-async def test_an_id_that_waits_is_not_taken_a_second_time() -> None:
-    record = Record()
-    dispatcher = Dispatcher(Celery(broker="memory://", set_as_current=False), record)
-    for task_id in ("one", "two", "one"):
+async def test_every_id_is_published_and_nothing_is_reported() -> None:
+    failures = Failures()
+    celery = Celery(broker="memory://", set_as_current=False)
+    dispatcher = Dispatcher(celery, failures)
+    running = asyncio.create_task(dispatcher.run())
+    for task_id in ("one", "two", "three"):
         dispatcher.offer(task_id)
+    received: list[str] = []
 
-    running = start_background(dispatcher.run(), name="dispatcher")
-    await until(lambda: have_been_published(record, 2))
-    assert [dispatch.task_id for dispatch in record.dispatches] == ["one", "two"]
+    async def all_received() -> bool:
+        with Connection("memory://") as connection, connection.SimpleQueue(QUEUE_NAME) as queue:
+            while queue.qsize():
+                message = queue.get_nowait()
+                received.append(message.headers["id"])
+                message.ack()
+        return len(received) == 3
 
-    dispatcher.offer("one", dispatches=1)
-    await until(lambda: have_been_published(record, 3))
-    assert record.dispatches[2] == Dispatch("one", attempt=0, dispatches=1)
+    await until(all_received)
+    running.cancel()
+    assert received == ["one", "two", "three"]
+    assert failures.task_ids == []
+
+
+async def test_what_the_broker_does_not_take_is_reported() -> None:
+    failures = Failures()
+    celery = Celery(broker=NOWHERE, set_as_current=False)
+    celery.conf.broker_transport_options = {"max_retries": 0, "socket_connect_timeout": 1}
+    dispatcher = Dispatcher(celery, failures)
+    running = asyncio.create_task(dispatcher.run())
+    dispatcher.offer("one")
+    dispatcher.offer("two")
+
+    async def both_reported() -> bool:
+        return failures.task_ids == ["one", "two"]
+
+    await until(both_reported)
     running.cancel()
 
 
-async def have_been_published(record: Record, count: int) -> bool:
-    """Whether so many ids are out."""
-    return len(record.dispatches) == count
+async def test_with_too_many_waiting_an_offer_neither_waits_nor_fails() -> None:
+    dispatcher = Dispatcher(Celery(broker=NOWHERE, set_as_current=False), Failures())
+    for number in range(MAX_WAITING + 1):
+        dispatcher.offer(str(number))

@@ -33,10 +33,11 @@ def test_a_new_task_is_queued_due_and_has_its_first_event() -> None:
         metadata=TaskMetadata(),
         now=now,
         deadline=timedelta(minutes=15),
-        dispatch_grace=timedelta(seconds=5),
+        redispatch_after=timedelta(seconds=5),
         max_attempts=3,
     )
     assert task.status is TaskStatus.QUEUED
     assert task.next_attempt_at is None
     assert task.next_dispatch_at == now + timedelta(seconds=5)
+    assert task.dispatched_at == now
     assert task.event_seq == len(task.events) == 1
