@@ -27,8 +27,8 @@ from app.core.background import start_background
 from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import ConfigurationError
-from app.core.garbage import exempt_startup_objects
 from app.core.logging import configure_logging, get_logger
+from app.core.tuning import exempt_startup_objects, share_interpreter_fairly
 from app.db.connect import connect_database
 from app.db.repositories import Repositories
 from app.messaging.event_hub import EventHub
@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with contextlib.AsyncExitStack() as resources:
             parts = await _open_parts(settings, resources)
             exempt_startup_objects()
+            share_interpreter_fairly()
             yield {"parts": parts}
 
     app = FastAPI(

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         json_schema_extra=_SERVER,
     )
     worker_concurrency: int = Field(
-        16,
+        64,
         ge=1,
         le=1000,
         description="Tasks one worker process runs at the same time.",

@@ -98,7 +98,7 @@ async def _run_attempt(task: Task, hold: Hold, feed: TaskFeed, parts: ExecutionP
     try:
         with hold.interruptible():
             async with deadline:
-                await feed.status(task.event_seq, TaskStatus.PROCESSING)
+                feed.begin()
                 outcome = await parts.peer_agent.run(work, steps=steps, events=feed)
     except WorkInterruptedError as interrupted:
         await _let_go(task, interrupted.interruption, feed, parts)

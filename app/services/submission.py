@@ -1,5 +1,6 @@
 """Accepting a task."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -55,14 +56,19 @@ async def submit(
         redispatch_after=redispatch_delay(settings, dispatches=1),
         max_attempts=settings.task_max_attempts,
     )
-    await repositories.sessions.ensure(
+    ensure_session = repositories.sessions.ensure(
         task.session_id,
         owner_id=task.owner_id,
         metadata=SessionMetadata(ip=task.metadata.ip),
         last_task_id=task.task_id,
         now=now,
     )
-    await repositories.tasks.insert(task)
+    if submission.session_id is None:
+        # Nobody else can have a session that was named just now: both at once, in one commit.
+        await asyncio.gather(ensure_session, repositories.tasks.insert(task))
+    else:
+        await ensure_session
+        await repositories.tasks.insert(task)
     dispatcher.offer(task.task_id)
     logger.info("task_accepted", task_id=task.task_id, session_id=task.session_id)
     return task

@@ -32,6 +32,10 @@ class TaskFeed:
         self._flush_later: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
+    def begin(self) -> None:
+        """Take the claim's own status event; it is published shortly after."""
+        self._take(status_event(self._task_id, self._latest.seq, TaskStatus.PROCESSING))
+
     async def status(self, seq: int, status: TaskStatus) -> None:
         """Publish the change of status that the store holds as its ``seq``-th, at once."""
         self._latest = EventId(seq, 0)
@@ -76,7 +80,10 @@ class TaskFeed:
         if self._is_over:
             return
         self._latest = EventId(self._latest.seq, self._latest.position + 1)
-        self._pending.append(TaskEvent(self._latest, kind, data))
+        self._take(TaskEvent(self._latest, kind, data))
+
+    def _take(self, event: TaskEvent) -> None:
+        self._pending.append(event)
         if self._flush_later is None or self._flush_later.done():
             self._flush_later = asyncio.create_task(self._flush_soon())
 

@@ -15,8 +15,8 @@ from prometheus_client import start_http_server
 
 from app.core.config import READY_FILE_VARIABLE, Settings, load_settings
 from app.core.errors import ConfigurationError
-from app.core.garbage import exempt_startup_objects
 from app.core.logging import configure_logging, get_logger
+from app.core.tuning import exempt_startup_objects, share_interpreter_fairly
 from app.messaging.queue import QUEUE_NAME, make_consumer
 from app.worker.runtime import WorkerRuntime
 
@@ -66,6 +66,7 @@ def _start_runtime(**_: object) -> None:
 @signals.worker_ready.connect
 def _announce_ready(**_: object) -> None:
     exempt_startup_objects()
+    share_interpreter_fairly()
     logger.info("worker_ready", queue=QUEUE_NAME, concurrency=settings.worker_concurrency)
     ready_file = os.environ.get(READY_FILE_VARIABLE)
     if ready_file:
