@@ -88,12 +88,13 @@ async def test_its_id_is_handed_to_the_broker_and_that_is_noted(
     response = await client.post(ENDPOINT, json={"task": "write a poem"})
     task = await stored(worker.repositories, response)
 
-    async def is_dispatched() -> bool:
-        return (await worker.reload(task)).dispatched_at is not None
-
-    await until(is_dispatched)
+    assert task.dispatched_at == task.queued_at
     queue = f"{worker.settings.redis_global_keyprefix}{QUEUE_NAME}"
-    assert await worker.redis.llen(queue) == 1
+
+    async def is_in_the_queue() -> bool:
+        return bool(await worker.redis.llen(queue) == 1)
+
+    await until(is_in_the_queue)
 
 
 @pytest.mark.parametrize(
