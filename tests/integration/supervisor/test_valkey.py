@@ -13,6 +13,7 @@ from app.core.config import EMBEDDED_REDIS_URL_FILE
 from app.core.errors import ConfigurationError
 from app.supervisor.valkey import EmbeddedValkey, find_bundled_binary, find_server_binary
 from tests.support.supervised import Instance, Start
+from tests.support.waiting import wait_until
 
 
 def url_of(instance: Instance) -> str:
@@ -22,6 +23,13 @@ def url_of(instance: Instance) -> str:
 def connect(url: str) -> redis.Redis:
     client: redis.Redis = redis.Redis.from_url(url, decode_responses=True)
     return client
+
+
+def log_that_holds(instance: Instance, text: bytes) -> Path:
+    """Valkey's log, once it holds ``text``: during an fsync it answers before it has written."""
+    (log,) = (instance.data_dir / "valkey" / "appendonlydir").glob("*.incr.aof")
+    wait_until(lambda: text in log.read_bytes())
+    return log
 
 
 def test_it_is_ready_before_anyone_is_told_where_it_is(start: Start) -> None:
@@ -64,6 +72,7 @@ def test_valkey_keeps_its_data_over_kill_minus_nine(start: Start) -> None:
     first.wait_for("all_ready")
     with connect(url_of(first)) as client:
         client.set("accepted", "before the kill")
+    log_that_holds(first, b"before the kill")
     first.kill()
 
     second = start(valkey=True)
@@ -79,8 +88,8 @@ def test_a_log_cut_short_by_a_kill_is_read_up_to_the_cut(start: Start) -> None:
     with connect(url_of(first)) as client:
         client.set("whole", "1")
         client.set("cut", "2")
+    log = log_that_holds(first, b"cut")
     first.kill()
-    (log,) = (first.data_dir / "valkey" / "appendonlydir").glob("*.incr.aof")
     with log.open("r+b") as file:
         file.truncate(log.stat().st_size - 3)
 
@@ -98,6 +107,7 @@ def test_a_restarted_valkey_comes_back_to_the_same_address_with_its_data(start: 
     with connect(url) as client:
         client.set("key", "value")
 
+    log_that_holds(instance, b"value")
     os.kill(instance.pid_of("valkey"), signal.SIGKILL)
     instance.wait_for("child_ready", "valkey")
 
