@@ -101,12 +101,15 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
         take_back_dispatches(repositories.tasks, utc_now),
     )
     hub = EventHub(connect_redis_for_listening(settings), settings)
+    indexing = start_background(ensure_indexes(repositories), name="ensure_indexes")
     background = [
         start_background(dispatcher.run(), name="dispatcher"),
         start_background(hub.run(), name="event_hub"),
-        start_background(ensure_indexes(repositories), name="ensure_indexes"),
+        indexing,
     ]
     resources.push_async_callback(_cancel, background)
+    # Requests come after the indexes; with the store away they come anyway, and are answered 503.
+    await asyncio.wait([indexing], timeout=settings.store_timeout_seconds)
     health = HealthProbe(database, redis, settings)
     resources.push_async_callback(health.close)
     return ApiParts(

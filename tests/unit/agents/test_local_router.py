@@ -1,7 +1,6 @@
 """The router used offline, measured on prompts it has never seen."""
 
 import statistics
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -114,11 +113,9 @@ def test_no_text_is_an_example_of_two_agents() -> None:
     assert len(texts) == len(set(texts))
 
 
-@pytest.mark.parametrize("text", ["Write a function", "kod yaz " * 4_000])
-async def test_a_decision_takes_less_than_two_milliseconds(router: LocalRouter, text: str) -> None:
-    times = []
-    for _ in range(50):
-        started = time.thread_time()
-        await router.classify(text)
-        times.append(time.thread_time() - started)
-    assert statistics.median(times) < 0.002
+def test_the_time_of_a_decision_is_bounded_whatever_the_length_of_the_text(
+    router: LocalRouter,
+) -> None:
+    # benchmarks are for seconds; here it is enough that the rest of a long text is not looked at.
+    beginning = "kod yaz " * 50
+    assert router.scores(beginning + "makale yaz " * 3_000) == router.scores(beginning)
