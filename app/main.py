@@ -23,7 +23,7 @@ from app.api.v1 import (
     routes_prometheus,
     routes_tasks,
 )
-from app.core.background import start_background
+from app.core.background import start_background, stop_background
 from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import ConfigurationError
@@ -107,7 +107,7 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
         start_background(hub.run(), name="event_hub"),
         indexing,
     ]
-    resources.push_async_callback(_cancel, background)
+    resources.push_async_callback(stop_background, background)
     # Requests come after the indexes; with the store away they come anyway, and are answered 503.
     await asyncio.wait([indexing], timeout=settings.store_timeout_seconds)
     health = HealthProbe(database, redis, settings)
@@ -126,12 +126,6 @@ async def _open_parts(settings: Settings, resources: contextlib.AsyncExitStack) 
         health=health,
         clock=utc_now,
     )
-
-
-async def _cancel(background: list[asyncio.Task[None]]) -> None:
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
 
 
 def _warn_if_open(settings: Settings) -> None:

@@ -55,6 +55,7 @@ class RequestContextMiddleware:
                 # A reader of events that takes nothing more; it can resume where it stopped.
                 logger.info("slow_reader_dropped", path=scope["path"])
             except Exception:
+                # Whatever it was is our fault, and the client is owed an answer in our shape.
                 logger.exception("request_crashed", path=scope["path"])
                 if responding:
                     raise

@@ -65,7 +65,7 @@ async def sse_messages(
 
 
 async def no_events() -> AsyncIterator[TaskEvent]:
-    """Nothing, for now: who gets this comes back."""
+    """No event at all: who gets this stream comes back for another."""
     nothing: tuple[TaskEvent, ...] = ()
     for event in nothing:
         yield event

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 
 from app.core.logging import get_logger
 
@@ -19,6 +19,14 @@ def start_background(work: Coroutine[object, object, None], *, name: str) -> asy
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_stop_process_if_crashed)
     return task
+
+
+async def stop_background(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel background work and wait for its end."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stop_process_if_crashed(task: asyncio.Task[None]) -> None:

@@ -27,9 +27,6 @@ _READERS: Final = 2
 _LARGEST_READ_BATCH: Final = 32
 _LARGEST_WRITE_BATCH: Final = 256
 
-_LOCK_WAIT_SECONDS: Final = 0.1
-"""Longest single wait of the writer for the file's lock; between two, it fails what expired."""
-
 _TABLE_EXISTS: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 

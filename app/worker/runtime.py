@@ -14,7 +14,7 @@ from typing import TypeVar
 import uvloop
 
 from app.agents.assembly import build_peer_agent
-from app.core.background import start_background
+from app.core.background import start_background, stop_background
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.ids import new_worker_id
@@ -148,7 +148,5 @@ class WorkerRuntime:
                 async with asyncio.timeout(HAND_BACK_SECONDS):
                     while self._execution.leases.attempt_count:  # noqa: ASYNC110 - ends within the bound
                         await asyncio.sleep(0.01)
-        for background in self._background:
-            background.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await stop_background(self._background)
         await self._resources.aclose()
